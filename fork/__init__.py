@@ -1,0 +1,1 @@
+"""Turns upstream's package into the fork. See `python -m fork --help`."""

@@ -1,0 +1,119 @@
+"""Where pristine upstream comes from, and the proof that it is the pinned one."""
+
+import hashlib
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import ZipFile
+
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / "build" / "upstream"
+
+
+class UpstreamError(Exception):
+    """Upstream cannot be found, or is not the one that is pinned."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Which release of upstream this is a fork of, as `pyproject.toml` says."""
+
+    version: str
+    digest: str
+    revision: int
+
+    @property
+    def fork_version(self) -> str:
+        return f"{self.version}+init.{self.revision}"
+
+
+def read_pin(root: Path = ROOT) -> Pin:
+    pyproject = tomllib.loads((root / "pyproject.toml").read_text())
+    requires = pyproject["build-system"]["requires"]
+    versions = [m[1] for r in requires if (m := re.fullmatch(r"equinox==([\w.]+)", r))]
+    if len(versions) != 1:
+        raise UpstreamError("`build-system.requires` must pin `equinox==...` once")
+    table = pyproject["tool"]["fork"]
+    return Pin(versions[0], table["upstream-sha256"], table["revision"])
+
+
+def package_files(site: Path) -> list[Path]:
+    """The files of the package in a directory, as sorted paths relative to it."""
+    files = (p for p in (site / "equinox").rglob("*") if p.is_file())
+    return sorted(p.relative_to(site) for p in files if "__pycache__" not in p.parts)
+
+
+def digest(site: Path) -> str:
+    """A SHA-256 over the names and contents of the package's files."""
+    total = hashlib.sha256()
+    for path in package_files(site):
+        content = hashlib.sha256((site / path).read_bytes()).hexdigest()
+        total.update(f"{content}  {path.as_posix()}\n".encode())
+    return total.hexdigest()
+
+
+def prove(site: Path, version: str, pin: Pin) -> None:
+    """Raises unless the package in `site` is the pinned one, byte for byte."""
+    if version != pin.version:
+        raise UpstreamError(
+            f"the pinned upstream is equinox {pin.version}, but {site} has equinox "
+            f"{version}"
+        )
+    if (found := digest(site)) != pin.digest:
+        raise UpstreamError(
+            f"the files of equinox {version} in {site} are not those that were pinned: "
+            f"expected SHA-256 {pin.digest}, found {found}"
+        )
+
+
+def from_build_environment(pin: Pin) -> Path:
+    """The directory that holds upstream's package, installed in this environment."""
+    try:
+        distribution = importlib.metadata.distribution("equinox")
+    except importlib.metadata.PackageNotFoundError:
+        raise UpstreamError(
+            f"equinox {pin.version} is not installed in the build environment"
+        ) from None
+    site = Path(str(distribution.locate_file("")))
+    prove(site, distribution.version, pin)
+    return site
+
+
+def download(version: str, cache: Path = CACHE) -> Path:
+    """A directory that holds a release's package and metadata, fetched if need be."""
+    site = cache / version
+    if not site.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as tmp:
+            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+            get = ["download", "--no-deps", "--only-binary=:all:", "--dest", tmp]
+            command = [*pip, *get, f"equinox=={version}"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise UpstreamError(
+                    f"cannot download equinox {version}:\n{done.stderr.strip()}"
+                )
+            [wheel] = Path(tmp).glob("*.whl")
+            unpacked = Path(tmp) / "site"
+            with ZipFile(wheel) as archive:
+                archive.extractall(unpacked)
+            unpacked.rename(site)
+    return site
+
+
+def pinned(pin: Pin) -> Path:
+    """The pinned release: downloaded, and proven."""
+    site = download(pin.version)
+    prove(site, pin.version, pin)
+    return site
