@@ -137,7 +137,7 @@ class Forward(Operation):
         return function.with_deep_changes(call, args=args)
 
     def __str__(self) -> str:
-        return f"forward {', '.join(self.arguments)} to {self.call}"
+        return f"forward `{', '.join(self.arguments)}` to `{self.call}`"
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Replace(Operation):
         return _replace(function, node, cst.parse_expression(self.new))
 
     def __str__(self) -> str:
-        return f"replace {self.old}"
+        return f"replace `{self.old}`"
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Drop(Operation):
         return _replace(function, node, cst.RemoveFromParent())
 
     def __str__(self) -> str:
-        return f"drop {self.statement[0]}"
+        return f"drop `{self.statement[0]}`"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class InsertAfter(Operation):
         return _replace(function, node, cst.FlattenSentinel([node, *new]))
 
     def __str__(self) -> str:
-        return f"insert after {self.statement[0]}"
+        return f"insert after `{self.statement[0]}`"
 
 
 @dataclass(frozen=True)
@@ -236,9 +236,9 @@ def _add_import(module: cst.Module, statement: str) -> cst.Module:
         for node in module.body
     ]
     if any(_lines(node) == [statement] for node in module.body):
-        raise CodemodError(f"module: {statement}: it is there already")
+        raise CodemodError(f"module: `{statement}`: it is there already")
     if not any(is_import):
-        raise CodemodError(f"module: {statement}: found no other import")
+        raise CodemodError(f"module: `{statement}`: found no other import")
     body = list(module.body)
     body.insert(is_import.index(True), cst.parse_statement(statement))
     return module.with_changes(body=body)

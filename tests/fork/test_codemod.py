@@ -1,0 +1,179 @@
+"""Each operation: a text before, a text after; and each way in which it can fail."""
+
+import textwrap
+
+import pytest
+from fork.codemod import (
+    AddLambdaParameter,
+    AddParameters,
+    CodemodError,
+    Document,
+    Drop,
+    Edit,
+    FileEdits,
+    Forward,
+    InsertAfter,
+    Operation,
+    Replace,
+)
+from fork.tree import formatted
+
+
+BEFORE = '''\
+from .a import b
+
+
+class House(Base):
+    # A comment on the outside.
+    def __init__(
+        self,
+        size: int,
+        *,
+        key: Key,  # A comment on the key.
+    ):
+        """**Arguments:**
+
+        - `size`: The size.
+        - `key`: The key,
+            over two lines.
+
+        And more.
+        """
+        # A comment on the inside.
+        a, c = split(key)
+        if size == 0:
+            lim = 1.0
+        else:
+            lim = 2.0
+        make = lambda k: Door(size, width, key=k)
+        self.door = b(a, size, lim)
+        self.roof = Roof(size, size, steep=True, key=c)
+        self.wall = Wall(size, b(c, size, lim), key=a)
+
+
+class Hut(House):
+    def __init__(self, *, key: Key):
+        super().__init__(1, key=key)
+'''
+
+
+def apply(*operations: Operation, class_name: str = "House", imports=()) -> str:
+    edit = Edit(class_name, operations)
+    return formatted(FileEdits("a.py", imports, [edit]).apply(BEFORE), "a.py")
+
+
+def check(operation: Operation, before: str, after: str) -> None:
+    assert BEFORE.count(before) == 1
+    assert apply(operation) == BEFORE.replace(before, after)
+
+
+def test_nothing_to_do():
+    assert apply() == BEFORE
+
+
+def test_add_parameters():
+    check(
+        AddParameters(["w: A | None = None", "b: A | None = None"]),
+        "        key: Key,  #",
+        "        w: A | None = None,\n        b: A | None = None,\n        key: Key,  #",
+    )
+    out = apply(AddParameters(["w: A = None"]), class_name="Hut")
+    assert "def __init__(self, *, w: A = None, key: Key):" in out
+
+
+def test_add_lambda_parameter():
+    check(AddLambdaParameter("make", "i=1"), "lambda k:", "lambda k, i=1:")
+
+
+def test_document():
+    check(
+        Document("\n- `w`: Of\n    two lines.\n- `b`: As `w`.\n"),
+        "        - `key`: The key,\n",
+        "        - `w`: Of\n            two lines.\n        - `b`: As `w`.\n"
+        "        - `key`: The key,\n",
+    )
+
+
+def test_forward():
+    check(
+        Forward("Roof(size)", ["w=w", "**kw"]),
+        "Roof(size, size, steep=True, key=c)",
+        "Roof(size, size, steep=True, w=w, **kw, key=c)",
+    )
+    check(
+        Forward("Door(size, width)", ["w=w"]),
+        "Door(size, width, key=k)",
+        "Door(size, width, w=w, key=k)",
+    )
+    out = apply(Forward("super().__init__()", ["w=w"]), class_name="Hut")
+    assert "super().__init__(1, w=w, key=key)" in out
+
+
+def test_replace():
+    check(Replace("b(a,size,lim)", "draw(w, a)"), "b(a, size, lim)", "draw(w, a)")
+    # Within another expression.
+    check(Replace("b(c, size, lim)", "w"), "b(c, size, lim)", "w")
+
+
+LIMIT = ["if size == 0:", "lim = 1.0", "else:", "lim = 2.0"]
+
+
+def test_drop():
+    start = BEFORE.index("        if size == 0")
+    stop = BEFORE.index("        make =")
+    check(Drop(LIMIT), BEFORE[start:stop], "")
+
+
+def test_insert_after():
+    check(
+        InsertAfter(["a, c = split(key)"], "\n  x = 1\n  y = 2\n"),
+        "a, c = split(key)\n",
+        "a, c = split(key)\n        x = 1\n        y = 2\n",
+    )
+
+
+def test_imports_follow_use():
+    # Sorted, merged, and dropped once unused.
+    operations = [
+        Replace("b(a, size, lim)", "d(a)"),
+        Replace("b(c, size, lim)", "e(c)"),
+    ]
+    out = apply(*operations, imports=["from .c import d", "from .a import e"])
+    assert out.startswith("from .a import e\nfrom .c import d\n\n\nclass House")
+
+
+@pytest.mark.parametrize(
+    "operation, match",
+    [
+        (AddParameters(["w"], before="seed"), "before `seed`: .*found it 0 times"),
+        (AddLambdaParameter("made", "i=1"), "`made`: .*found it 0 times"),
+        (Document("- `w`: W.", before="seed"), "before `seed`: .*found it 0 times"),
+        (Forward("Roof(width)", ["w=w"]), "Roof.*found it 0 times"),
+        (Forward("Roof(size, size, size)", ["w=w"]), "Roof.*found it 0 times"),
+        (Forward("b(a)", ["w=w"]), "b.*found it 0 times"),
+        (Forward("Roof(size)", ["w=w"], before="seed"), "Roof.*found it 0 times"),
+        (Replace("b(a, size)", "w"), "b.*found it 0 times"),
+        (Replace("size", "w"), "size.*found it [1-9][0-9]* times"),
+        (Drop(LIMIT[:3] + ["lim = 3.0"]), "if size == 0.*found it 0 times"),
+        (Drop(["a, c = split(key)"]), "would lose a comment"),
+        (InsertAfter(["a = split(key)"], "x = 1"), "a = split.*found it 0 times"),
+    ],
+)
+def test_failures(operation, match):
+    with pytest.raises(CodemodError, match=f"^House: .*{match}"):
+        apply(operation)
+
+
+def test_failures_of_files():
+    with pytest.raises(CodemodError, match="^Barn: .*`__init__`.*found it 0 times"):
+        apply(class_name="Barn")
+    with pytest.raises(CodemodError, match="from .a import b.*there already"):
+        apply(imports=["from .a import b"])
+    with pytest.raises(CodemodError, match="no other import"):
+        FileEdits("a.py", ["from .a import b"]).apply("x = 1\n")
+    no_docstring = textwrap.dedent("""
+        class House:
+            def __init__(self, *, key): self.key = key
+    """)
+    with pytest.raises(CodemodError, match="no docstring"):
+        FileEdits("a.py", edits=[Edit("House", [Document("- w")])]).apply(no_docstring)

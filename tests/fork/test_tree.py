@@ -1,0 +1,181 @@
+"""The edits, applied to the pinned release."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fork.edits import COMMITS
+from fork.tree import changed_files, diff, edited, EditError, new_files, write_tree
+from fork.upstream import (
+    digest,
+    package_files,
+    pinned,
+    prove,
+    read_pin,
+    ROOT,
+    UpstreamError,
+)
+
+
+PIN = read_pin()
+
+
+@pytest.fixture(scope="module")
+def site():
+    return pinned(PIN)
+
+
+@pytest.fixture(scope="module")
+def texts(site):
+    return edited(site, PIN.version)
+
+
+def test_writes_every_file(site, tmp_path):
+    write_tree(site, PIN.version, tmp_path)
+    ours = {path.as_posix() for path in package_files(tmp_path)}
+    theirs = {path.as_posix() for path in package_files(site)}
+    assert ours == theirs | set(new_files())
+    assert theirs.isdisjoint(new_files())
+    for path in theirs:
+        is_same = (site / path).read_bytes() == (tmp_path / path).read_bytes()
+        assert is_same == (path not in changed_files())
+    for path in new_files():
+        assert (ROOT / path).read_bytes() == (tmp_path / path).read_bytes()
+
+
+def test_keeps_comments_and_docstrings(site, texts):
+    # Nothing but code that draws parameters, calls and imports is ever removed.
+    for path, text in texts.items():
+        old = (site / path).read_text()
+        comments = re.findall(r"#.*", old)
+        assert re.findall(r"#.*", text) == comments
+        lines = iter(text.splitlines())
+        for docstring in re.findall(r'"""(.*?)"""', old, re.DOTALL):
+            for line in docstring.splitlines()[1:]:
+                assert any(line == other for other in lines), (path, line)
+
+
+def test_is_small(site):
+    changed = 0
+    for part in diff(site, PIN.version).split("diff --git ")[1:]:
+        if "--- /dev/null" not in part:
+            changed += len(re.findall(r"^[+-](?!\+\+ |-- )", part, re.MULTILINE))
+    assert 0 < changed < 150
+
+
+def test_diff_applies(site, texts, tmp_path):
+    shutil.copytree(site / "equinox", tmp_path / "equinox")
+    apply = ["git", "apply", "--unsafe-paths", "-"]
+    subprocess.run(
+        apply, input=diff(site, PIN.version), text=True, cwd=tmp_path, check=True
+    )
+    for path, text in texts.items():
+        assert (tmp_path / path).read_text() == text
+    for path in new_files():
+        assert (tmp_path / path).read_bytes() == (ROOT / path).read_bytes()
+
+
+def test_clean_under_the_rules_of_upstream(texts, tmp_path):
+    config = f"--config={ROOT / 'pyproject.toml'}"
+    for path, text in texts.items():
+        for command in (["check", "--no-cache"], ["format", "--check"]):
+            ruff = [sys.executable, "-m", "ruff", *command, config]
+            done = subprocess.run(
+                [*ruff, f"--stdin-filename={ROOT / path}", "-"],
+                input=text,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "path, old, new, match",
+    [
+        ("_linear.py", "default_init(wkey", "draw(wkey", "Linear: replace .*default_"),
+        ("_linear.py", "lim = 1.0", "lim = 2.0", "Linear: drop `if in_features_"),
+        ("_linear.py", "- `key`: A", "- `rng`: A", "Linear: document before `key`"),
+        ("_conv.py", "class Conv3d", "class Conv_3d", "Conv3d: find its `__init__`"),
+        ("_mlp.py", "make_hidden_layer", "make", "MLP: .*`make_hidden_layer`"),
+        ("_attention.py", "qkey, kkey", "kkey, qkey", "MultiheadAttention: insert"),
+        ("_attention.py", "output_size,\n", "out_size,\n", "MultiheadAttention: forw"),
+    ],
+)
+def test_an_anchor_that_is_gone(site, tmp_path, path, old, new, match):
+    shutil.copytree(site / "equinox", tmp_path / "equinox")
+    file = tmp_path / "equinox" / "nn" / path
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    start = rf"^equinox 1\.2\.3: equinox/nn/{path}: "
+    with pytest.raises(EditError, match=start + match):
+        edited(tmp_path, "1.2.3")
+
+
+def test_applying_twice_fails(site, tmp_path):
+    write_tree(site, PIN.version, tmp_path)
+    with pytest.raises(EditError):
+        edited(tmp_path, PIN.version)
+
+
+def test_proof(site, tmp_path):
+    prove(site, PIN.version, PIN)
+    with pytest.raises(UpstreamError, match=f"{PIN.version}.*has equinox 1.2.3"):
+        prove(site, "1.2.3", PIN)
+    shutil.copytree(site / "equinox", tmp_path / "equinox")
+    with (tmp_path / "equinox" / "nn" / "_pool.py").open("a") as file:
+        file.write("\n")
+    found = digest(tmp_path)
+    with pytest.raises(UpstreamError, match=f"{PIN.digest}, found {found}"):
+        prove(tmp_path, PIN.version, PIN)
+
+
+def test_notice_lists_the_changed_files():
+    changed, added = (
+        (ROOT / "NOTICE")
+        .read_text()
+        .split("have been changed:")[1]
+        .split("have been added")
+    )
+    find = lambda text: re.findall(r"^- (\S+)$", text, re.MULTILINE)
+    assert find(changed) == changed_files()
+    assert find(added) == new_files()
+
+
+def test_commits_touch_what_they_add():
+    for commit in COMMITS:
+        assert commit.subject and commit.body.endswith("\n")
+        assert all((ROOT / path).is_file() for path in commit.package_files)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines()]
+
+
+def test_holds_no_upstream_code(site):
+    """No tracked file repeats a run of upstream's lines."""
+    length = 4
+    trivial = re.compile(r"[\W_]*|from \S+ import .*|import .*|\w+(: \w+)?,|else:")
+    runs = {}
+    for path in package_files(site):
+        if path.suffix == ".py":
+            lines = [x for x in _lines((site / path).read_text()) if x]
+            for i in range(len(lines) - length + 1):
+                run = tuple(lines[i : i + length])
+                if sum(not trivial.fullmatch(line) for line in run) >= 3:
+                    runs[run] = path
+    assert len(runs) > 5000
+    ls = ["git", "ls-files", "-z"]
+    done = subprocess.run(ls, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip("this is not a git checkout, so that there are no tracked files")
+    for name in filter(None, done.stdout.split("\0")):
+        path = Path(ROOT / name)
+        if not path.is_file() or name == "LICENSE":
+            continue
+        lines = [x for x in _lines(path.read_text()) if x]
+        for i in range(len(lines) - length + 1):
+            run = tuple(lines[i : i + length])
+            assert run not in runs, f"{name} repeats {runs[run]}: {run}"

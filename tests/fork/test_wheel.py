@@ -1,0 +1,164 @@
+"""Builds the wheel, installs it into an empty environment, and looks inside."""
+
+import hashlib
+import importlib.metadata
+import json
+import subprocess
+import sys
+import tarfile
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from fork.tree import changed_files, new_files
+from fork.upstream import package_files, pinned, read_pin, ROOT
+
+
+PIN = read_pin()
+
+
+def run(*command, **kwargs):
+    done = subprocess.run(command, capture_output=True, text=True, **kwargs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def tracked_copy(dest: Path) -> Path:
+    """The project without what is built or ignored."""
+    names = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (dest / name).parent.mkdir(parents=True, exist_ok=True)
+            (dest / name).write_bytes((ROOT / name).read_bytes())
+    return dest
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return tracked_copy(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def dist(project, tmp_path_factory):
+    # Builds the source distribution, and from that the wheel.
+    dist = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", dist, project)
+    return dist
+
+
+@pytest.fixture(scope="module")
+def wheel(dist):
+    [wheel] = dist.glob("*.whl")
+    return wheel
+
+
+def test_wheel_holds_every_file(wheel):
+    site = pinned(PIN)
+    info = f"equinox-{PIN.fork_version}.dist-info"
+    assert wheel.name == f"equinox-{PIN.fork_version}-py3-none-any.whl"
+    with ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        theirs = {path.as_posix() for path in package_files(site)}
+        files = {"METADATA", "RECORD", "WHEEL", "licenses/LICENSE", "licenses/NOTICE"}
+        assert names == theirs | set(new_files()) | {f"{info}/{file}" for file in files}
+        for path in theirs - set(changed_files()):
+            assert archive.read(path) == (site / path).read_bytes()
+        for path in new_files():
+            assert archive.read(path) == (ROOT / path).read_bytes()
+        theirs = site / f"equinox-{PIN.version}.dist-info" / "licenses" / "LICENSE"
+        assert archive.read(f"{info}/licenses/LICENSE") == theirs.read_bytes()
+        notice = archive.read(f"{info}/licenses/NOTICE").decode()
+        assert all(path in notice for path in changed_files())
+
+
+def test_metadata_is_that_of_upstream(wheel):
+    [theirs] = importlib.metadata.distributions(name="equinox", path=[str(pinned(PIN))])
+    with ZipFile(wheel) as archive:
+        info = f"equinox-{PIN.fork_version}.dist-info"
+        ours = archive.read(f"{info}/METADATA").decode().splitlines()
+    requires = [line for line in ours if line.startswith("Requires-Dist: ")]
+    assert sorted(requires) == sorted(f"Requires-Dist: {r}" for r in theirs.requires)
+    assert f"Requires-Python: {theirs.metadata['Requires-Python']}" in ours
+    assert "Name: equinox" in ours
+    assert f"Version: {PIN.fork_version}" in ours
+
+
+def test_builds_are_identical(dist, project, tmp_path):
+    run(sys.executable, "-m", "build", "--outdir", tmp_path, project)
+    for first in dist.iterdir():
+        second = tmp_path / first.name
+        a, b = (hashlib.sha256(p.read_bytes()).hexdigest() for p in (first, second))
+        assert a == b, first.name
+
+
+def test_source_distribution_holds_no_upstream_file(dist):
+    [sdist] = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "hatch_build.py", "LICENSE", "NOTICE"} <= names
+    packaged = {n for n in names if n.startswith("equinox/") and n.endswith(".py")}
+    assert packaged == set(new_files())
+
+
+INSIDE = """
+import importlib.metadata, json, sys
+import equinox as eqx, jax
+before = [name for name in ("libcst", "ruff", "hatchling", "optax") if name in sys.modules]
+linear = eqx.nn.Linear(2, 2, weight_init=eqx.nn.init.ones, key=jax.random.key(0))
+print(json.dumps([
+    eqx.__file__,
+    eqx.__version__,
+    importlib.metadata.version("equinox"),
+    before,
+    linear.weight.tolist(),
+]))
+"""
+
+
+def install(tmp_path: Path, *args: str, cwd=None) -> Path:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "-q", *args, cwd=cwd)
+    return python
+
+
+def test_install(wheel, tmp_path):
+    python = install(tmp_path, str(wheel))
+    out = json.loads(run(python, "-c", INSIDE, cwd=tmp_path))
+    assert Path(out[0]).is_relative_to(tmp_path)
+    assert out[1:] == [PIN.fork_version, PIN.fork_version, [], [[1, 1], [1, 1]]]
+
+
+def test_editable_install(tmp_path):
+    project = tracked_copy(tmp_path / "project")
+    python = install(tmp_path, "--editable", ".", cwd=project)
+    out = json.loads(run(python, "-c", INSIDE, cwd=tmp_path))
+    assert out[2:] == [PIN.fork_version, [], [[1, 1], [1, 1]]]
+    # Also from the project's directory, which has a folder of the same name.
+    assert json.loads(run(python, "-c", INSIDE, cwd=project)) == out
+    # A change to our own code is live.
+    with (project / "equinox" / "nn" / "init.py").open("a") as file:
+        file.write("\nanswer = 42\n")
+    code = "import equinox; print(equinox.nn.init.answer)"
+    assert run(python, "-c", code, cwd=tmp_path) == "42\n"
+
+
+def test_other_upstream_is_refused(tmp_path):
+    project = tracked_copy(tmp_path / "project")
+    pyproject = project / "pyproject.toml"
+    text = pyproject.read_text()
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, project]
+
+    pyproject.write_text(text.replace(PIN.digest, "0" * 64))
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert (
+        f"expected SHA-256 {'0' * 64}, found {PIN.digest}" in done.stdout + done.stderr
+    )
+
+    pyproject.write_text(text.replace(f"equinox=={PIN.version}", "equinox==0.13.7"))
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert f"expected SHA-256 {PIN.digest}" in done.stdout + done.stderr
+    assert not list(tmp_path.glob("*.whl"))

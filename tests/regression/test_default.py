@@ -1,0 +1,76 @@
+"""Whoever gives no initialiser gets what pristine upstream gives, bit for bit."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fork.upstream import pinned, read_pin
+
+
+PIN = read_pin()
+HERE = Path(__file__).resolve().parent
+
+
+def run(command: str, out: Path, path: Path | None = None) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if path is not None:
+        env["PYTHONPATH"] = str(path)
+    python = [sys.executable, HERE / "record.py", command, out]
+    done = subprocess.run(python, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    is_upstream = Path(done.stdout.strip()).is_relative_to(pinned(PIN))
+    assert is_upstream == (path is not None)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """Those of the fork and of upstream; and what each loads from the other."""
+    ours, theirs = (tmp_path_factory.mktemp(name) for name in ("ours", "theirs"))
+    site = pinned(PIN)
+    run("save", ours)
+    run("save", theirs, path=site)
+    run("load", theirs)
+    run("load", ours, path=site)
+    read = lambda path: json.loads(path.read_text())
+    return [read(x / f"{y}.json") for y in ("record", "loaded") for x in (ours, theirs)]
+
+
+KINDS = ["arrays", "tree", "static", "print"] + [
+    "jaxpr",
+    "vmap_jaxpr",
+    "eval_shape",
+    "jit",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_as_upstream(records, kind):
+    ours, theirs, _, _ = records
+    assert ours.keys() == theirs.keys()
+    compared = 0
+    for title in theirs:
+        assert ours[title].keys() == theirs[title].keys()
+        if kind in theirs[title]:
+            assert ours[title][kind] == theirs[title][kind], title
+            compared += 1
+    assert compared >= 15
+
+
+def test_same_errors_as_upstream(records):
+    # JAX itself refuses some combinations, for example random bits of complex dtypes.
+    ours, theirs, _, _ = records
+    errors = {title for title in theirs if "error" in theirs[title]}
+    assert all(ours[title] == theirs[title] for title in errors)
+    assert len(errors) < 0.2 * len(theirs)
+
+
+def test_checkpoints_load_in_each_other(records):
+    ours, theirs, loaded_by_theirs, loaded_by_ours = records
+    assert loaded_by_ours.keys() == loaded_by_theirs.keys()
+    assert len(loaded_by_ours) >= 100
+    for title in loaded_by_ours:
+        assert loaded_by_ours[title] == theirs[title]["arrays"]
+        assert loaded_by_theirs[title] == ours[title]["arrays"]
