@@ -12,6 +12,7 @@ import ast
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import libcst as cst
 
@@ -288,7 +289,7 @@ class _Replace(cst.CSTTransformer):
         return self.new if original_node is self.old else updated_node
 
 
-def _replace(root, old: cst.CSTNode, new):
+def _replace(root: Any, old: cst.CSTNode, new: Any) -> Any:
     return root.visit(_Replace(old, new))
 
 

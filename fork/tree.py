@@ -95,5 +95,6 @@ def diff(site: Path, version: str) -> str:
             "/dev/null" if old is None else f"a/{path}",
             f"b/{path}",
         )
-        out += [f"diff --git a/{path} b/{path}\n", *lines]
+        new_file = ["new file mode 100644\n"] if old is None else []
+        out += [f"diff --git a/{path} b/{path}\n", *new_file, *lines]
     return "".join(out)

@@ -174,7 +174,7 @@ def _one_per_layer(argument: str, init: Any, depth: int, scan: bool) -> list[Any
     else:
         inits = [init] * (depth + 1)
     if scan and depth == 1:
-        inits.insert(1, None)
+        inits.insert(1, None if init is None else jax.nn.initializers.zeros)
     if scan and any(x is not inits[1] and x != inits[1] for x in inits[2:-1]):
         raise ValueError(
             f"`{argument}` must have equal entries for all hidden layers if "

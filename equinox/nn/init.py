@@ -119,7 +119,7 @@ def _number(
         jnp.issubdtype(value.dtype, kind) for kind in kinds
     ):
         return jnp.asarray(value)
-    types = (int, float, complex)[: 2 + allow_complex]
+    types = (int, float, complex) if allow_complex else (int, float)
     if isinstance(value, bool) or not isinstance(value, types):
         expected = "a number" if allow_complex else "a real number"
         raise TypeError(
@@ -128,7 +128,7 @@ def _number(
         )
     if allow_complex:
         return value
-    value = float(value)
+    value = float(value)  # pyright: ignore[reportArgumentType]
     if math.isnan(value) or (finite and math.isinf(value)):
         raise ValueError(f"`{name}` must be finite. Got {value}.")
     if nonnegative and value < 0:

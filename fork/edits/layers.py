@@ -117,8 +117,8 @@ MLP = FileEdits(
                 Document("""
 - `weight_init`: As [`equinox.nn.Linear`][], for the weight of every layer. Can
     also be a sequence of length `depth + 1`, starting with the input layer, in
-    which `None` is the default. (The entries for the hidden layers must be equal
-    if `scan=True`.) (Keyword only argument.)
+    which `None` is the default. (Those for the hidden layers must be equal if
+    `scan=True`.) (Keyword only argument.)
 - `bias_init`: As `weight_init`, for the biases. (Keyword only argument.)
 """),
                 InsertAfter(
@@ -149,8 +149,9 @@ ATTENTION = FileEdits(
                 add_parameters("Initializer | Mapping[str, Initializer | None] | None"),
                 Document("""
 - `weight_init`: As [`equinox.nn.Linear`][], for the weights of all four
-    projections. Can also be a dictionary with any of the keys `"query"`, `"key"`,
-    `"value"` and `"output"`; a missing key is the default. (Keyword only argument.)
+    projections. Can also be a dictionary with any of the keys `"query"`,
+    `"key"`, `"value"` and `"output"`; a missing key is the default. (Keyword
+    only argument.)
 - `bias_init`: As `weight_init`, for the biases. (Keyword only argument.)
 """),
                 InsertAfter(

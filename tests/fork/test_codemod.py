@@ -73,9 +73,9 @@ def test_nothing_to_do():
 
 def test_add_parameters():
     check(
-        AddParameters(["w: A | None = None", "b: A | None = None"]),
-        "        key: Key,  #",
-        "        w: A | None = None,\n        b: A | None = None,\n        key: Key,  #",
+        AddParameters(["w: A | None = None", "v: A | None = None"]),
+        "        key: Key,",
+        "        w: A | None = None,\n        v: A | None = None,\n        key: Key,",
     )
     out = apply(AddParameters(["w: A = None"]), class_name="Hut")
     assert "def __init__(self, *, w: A = None, key: Key):" in out

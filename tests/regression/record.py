@@ -11,6 +11,7 @@ import functools as ft
 import hashlib
 import itertools as it
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -72,6 +73,10 @@ def describe_arrays(layer):
     return [[jtu.keystr(path), describe_array(x)] for path, x in flat]
 
 
+def without_addresses(text):
+    return re.sub(" at 0x[0-9a-f]+", "", text)
+
+
 def describe(make, key):
     try:
         layer = make(key=key)
@@ -81,8 +86,8 @@ def describe(make, key):
     return {
         "arrays": describe_arrays(layer),
         "tree": str(jtu.tree_structure(arrays)),
-        "static": str(static),
-        "print": str(layer),
+        "static": without_addresses(str(static)),
+        "print": without_addresses(str(layer)),
     }
 
 

@@ -1,0 +1,48 @@
+# Everything is installed into .venv, from nothing but Python >= 3.10, git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
+	$(shell find fork equinox -name '*.py')
+
+.PHONY: demo test lint format tree benchmark clean
+
+demo: $(VENV)/fork $(VENV)/demo
+	$(BIN)/python examples/digits.py
+
+test: $(VENV)/fork $(VENV)/test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/fork $(VENV)/test $(VENV)/lint
+	$(BIN)/python -m fork tree build/lint
+	$(BIN)/ruff check . build/lint/equinox
+	$(BIN)/ruff format --check . build/lint/equinox
+	$(BIN)/pyright
+
+format: $(VENV)/lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# After an edit has changed: renews the package that an editable installation uses.
+tree: $(VENV)/test
+	$(BIN)/python -m fork tree build/tree --link
+
+benchmark: $(VENV)/fork
+	$(BIN)/python benchmarks/construction.py
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(VENV)/pip:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	touch $@
+
+$(VENV)/fork: $(VENV)/pip $(SOURCES)
+	$(BIN)/python -m pip install --quiet .
+	touch $@
+
+$(VENV)/demo $(VENV)/test $(VENV)/lint: $(VENV)/pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --group $(@F)
+	touch $@
