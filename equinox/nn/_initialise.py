@@ -198,24 +198,30 @@ def _one_per_name(argument: str, init: Any, names: tuple[str, ...]) -> dict[str,
 def check_initialiser(argument: str, init: Any) -> None:
     """Raises a `TypeError` for whatever cannot be an initialiser."""
     if not callable(init):
-        if isinstance(init, bool | int | float | complex | np.generic):
+        if isinstance(init, str):
+            hint = "Initialisers are not looked up by name."
+        elif isinstance(init, bool):
+            hint = ""
+        elif isinstance(init, int | float | complex | np.generic):
             hint = f"For a constant, write `eqx.nn.init.constant({init})`."
         elif isinstance(init, jax.Array | np.ndarray):
             hint = "For a given array, write `lambda key, shape, dtype: array`."
-        elif isinstance(init, Mapping | Sequence) and not isinstance(init, str | bytes):
-            hint = "This layer does not take one initialiser per sublayer in this form."
+        elif isinstance(init, Mapping | Sequence):
+            hint = (
+                "Only `MLP` takes a sequence (of `depth + 1` initialisers), and only "
+                "`MultiheadAttention` takes a mapping (by projection)."
+            )
         else:
-            hint = "Initialisers are not looked up by name, nor by any other value."
+            hint = ""
         raise TypeError(
             f"`{argument}` must be an initialiser, i.e. a callable "
             "`init(key, shape, dtype) -> Array` such as `eqx.nn.init.zeros` or "
-            f"`eqx.nn.init.he_normal()`. Got {_shorten(repr(init))} of type "
-            f"`{type(init).__name__}`. {hint}"
+            f"`eqx.nn.init.he_normal()`. Got {_describe(init)}. {hint}".rstrip()
         )
     if isinstance(init, type) or not _accepts(init, 3):
         raise TypeError(
             f"`{argument}` must be callable as `init(key, shape, dtype) -> Array`, "
-            f"which `{_name(init)}` is not. {_did_you_mean(init)}"
+            f"which `{_name(init)}` is not.{_did_you_mean(init)}"
         )
 
 
@@ -224,34 +230,34 @@ def check_result(
 ) -> Array:
     """Checks what an initialiser returned, and casts it to the dtype of the layer."""
     if not _is_numeric_array(out):
+        hint = _did_you_mean(init) if callable(out) else ""
         raise TypeError(
-            f"`{argument}` must return an array. Got {_shorten(repr(out))} of type "
-            f"`{type(out).__name__}` from `{_name(init)}`. "
-            + (_did_you_mean(init) if callable(out) else "")
+            f"`{argument}` must return an array. Got {_describe(out)} from "
+            f"`{_name(init)}`.{hint}"
         )
     if out.shape != shape:
         raise ValueError(
             f"`{argument}` must return an array of shape {shape}. Got shape "
             f"{out.shape} from `{_name(init)}`."
         )
-    check_kind(argument, init, out.dtype, dtype)
+    if not keeps_kind(out.dtype, dtype):
+        raise TypeError(
+            f"`{argument}` must return an array that can be cast to the dtype "
+            f"{jnp.dtype(dtype).name} of this layer. Got dtype {out.dtype.name} from "
+            f"`{_name(init)}`."
+        )
     # Also makes weakly typed results strongly typed.
     return jnp.asarray(out, dtype)
 
 
-def check_kind(argument: str, init: Any, from_dtype: Any, to_dtype: Any) -> None:
-    """Raises a `TypeError` for casts that would lose e.g. the imaginary part."""
+def keeps_kind(from_dtype: Any, to_dtype: Any) -> bool:
+    """Whether a cast keeps the kind of number. (Complex to real does not.)"""
     kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
     from_kind, to_kind = (
         [jnp.issubdtype(dtype, kind) for kind in kinds].index(True)
         for dtype in (from_dtype, to_dtype)
     )
-    if from_kind > to_kind:
-        raise TypeError(
-            f"`{argument}` must return an array that can be cast to the dtype "
-            f"{jnp.dtype(to_dtype).name} of this layer. Got dtype "
-            f"{jnp.dtype(from_dtype).name} from `{_name(init)}`."
-        )
+    return from_kind <= to_kind
 
 
 def _is_numeric_array(x: Any) -> bool:
@@ -273,11 +279,21 @@ def _accepts(fn: Any, num_args: int) -> bool:
 
 
 def _did_you_mean(init: Any) -> str:
+    name = _name(init)
+    if not name.isidentifier():
+        return ""
     args = "" if _accepts(init, 0) else "..."
     return (
-        "This looks like a function that makes initialisers, rather than an "
-        f"initialiser itself: did you mean `{_name(init)}({args})`?"
+        f" If `{name}` is a function that makes initialisers, then did you mean "
+        f"`{name}({args})`?"
     )
+
+
+def _describe(x: Any) -> str:
+    if isinstance(x, jax.Array | np.ndarray):
+        return f"an array of shape {x.shape} and dtype {x.dtype}"
+    else:
+        return f"{_shorten(repr(x))} of type `{type(x).__name__}`"
 
 
 def _name(init: Any) -> str:

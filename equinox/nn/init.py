@@ -13,9 +13,9 @@ from jaxtyping import Array, ArrayLike, PRNGKeyArray
 from .._module import field
 from ._initialise import (
     check_initialiser,
-    check_kind,
     check_result,
     Initializer as Initializer,
+    keeps_kind,
     Parameter,
     ParameterInitialiser,
 )
@@ -79,13 +79,12 @@ def _from_jax_layout(x: Array) -> Array:
     return jnp.moveaxis(x, (-1, -2), (0, 1))
 
 
-def _check_has_fans(init: ParameterInitialiser, param: Parameter) -> None:
+def _check_has_fans(param: Parameter) -> None:
     if len(param.weight_shape) < 2:
         raise ValueError(
-            f"`{init!r}` needs to know `fan_in` and `fan_out`, which a shape of fewer "
-            "than two dimensions does not tell. Layers pass on the fans of their "
-            "weight; when calling an initialiser by hand, the shape must be "
-            f"`(out, in, *spatial)`. Got {param.weight_shape}."
+            "An initialiser that depends on `fan_in` or `fan_out` cannot deduce these "
+            "from a shape of fewer than two dimensions. When calling it by hand, the "
+            f"shape must be `(out, in, *spatial)`. Got {param.weight_shape}."
         )
 
 
@@ -178,7 +177,11 @@ class constant(ParameterInitialiser):
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        check_kind("value", self, jnp.result_type(self.value), dtype)
+        if not keeps_kind(jnp.result_type(self.value), dtype):
+            raise TypeError(
+                f"`value` of `constant` must be of a kind that can be cast to the "
+                f"dtype {jnp.dtype(dtype).name} of the parameter. Got {self.value}."
+            )
         value_shape = jnp.shape(self.value)
         try:
             broadcasts = np.broadcast_shapes(value_shape, shape) == shape
@@ -315,7 +318,7 @@ class fan_in_uniform(ParameterInitialiser):
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        _check_has_fans(self, param)
+        _check_has_fans(param)
         return default_init(key, shape, dtype, param.fan_in_limit)
 
 
@@ -358,7 +361,7 @@ class variance_scaling(ParameterInitialiser):
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        _check_has_fans(self, param)
+        _check_has_fans(param)
         if 0 in shape:
             return jnp.zeros(shape, dtype)
         fan_in, fan_out = param.fan_in, param.fan_out
@@ -371,15 +374,17 @@ class variance_scaling(ParameterInitialiser):
         # `jax.nn.initializers` can only deduce fans from the shape, which is not
         # enough to go by for a bias or a grouped convolution. So divide by the fan
         # here, and have JAX see a batch of independent numbers, i.e. a fan of one.
+        # (Older versions of JAX need at least two dimensions all the same.)
+        jax_shape = (1,) * (2 - len(shape)) + shape
         init = jinit.variance_scaling(
             self.scale / (fans[self.mode] or 1),
             "fan_in",
             self.distribution,
             in_axis=(),
             out_axis=(),
-            batch_axis=tuple(range(len(shape))),
+            batch_axis=tuple(range(len(jax_shape))),
         )
-        return init(key, shape, dtype)
+        return init(key, jax_shape, dtype).reshape(shape)
 
 
 class _named(ParameterInitialiser):
@@ -606,7 +611,7 @@ class identity(ParameterInitialiser):
         if 0 in shape:
             return out
         out_size, in_size, *spatial = shape
-        index_in_group = np.arange(out_size) % (out_size // param.groups)
+        index_in_group = np.arange(out_size) % max(1, out_size // param.groups)
         eye = index_in_group[:, None] == np.arange(in_size)[None, :]
         centre = tuple((size - 1) // 2 for size in spatial)
         scale = jnp.asarray(self.scale, dtype)
