@@ -18,7 +18,7 @@ lint: $(VENV)/fork $(VENV)/test $(VENV)/lint
 	$(BIN)/python -m fork tree build/lint
 	$(BIN)/ruff check . build/lint/equinox
 	$(BIN)/ruff format --check . build/lint/equinox
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix .

@@ -115,8 +115,7 @@ def test_fan_in_uniform_is_default(getkey):
             bias_init=init.fan_in_uniform(),
             key=key,
         )
-        assert eqx.tree_equal(default, explicit, typematch=True) is not False
-        assert bool(eqx.tree_equal(default, explicit, typematch=True))
+        assert eqx.tree_equal(default, explicit, typematch=True)
 
     for dtype in (jnp.float16, jnp.float32, jnp.complex64):
         check(ft.partial(eqx.nn.Linear, 3, 4, dtype=dtype))

@@ -19,9 +19,9 @@ from ._misc import default_init
 class Initializer(Protocol):
     """The type of an initialiser: any callable `init(key, shape, dtype) -> Array`.
 
-    This is JAX's own convention, so that everything made by
-    [`equinox.nn.init`][equinox.nn.init.zeros] or by `jax.nn.initializers`, and any
-    function or lambda of that form, is an initialiser.
+    This is JAX's own convention: everything that `equinox.nn.init` and
+    `jax.nn.initializers` make is an initialiser, and so is any function or lambda of
+    that form.
     """
 
     def __call__(

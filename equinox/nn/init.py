@@ -309,12 +309,6 @@ class fan_in_uniform(ParameterInitialiser):
     Calling it by hand on a shape of fewer than two dimensions is a `ValueError`.
     """
 
-    def __init__(self):
-        """**Arguments:**
-
-        None.
-        """
-
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
