@@ -15,6 +15,7 @@ test: $(VENV)/fork $(VENV)/test
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/fork $(VENV)/test $(VENV)/lint
+	rm -rf build/lint
 	$(BIN)/python -m fork tree build/lint
 	$(BIN)/ruff check . build/lint/equinox
 	$(BIN)/ruff format --check . build/lint/equinox
@@ -26,6 +27,7 @@ format: $(VENV)/lint
 
 # After an edit has changed: renews the package that an editable installation uses.
 tree: $(VENV)/test
+	rm -rf build/tree
 	$(BIN)/python -m fork tree build/tree --link
 
 benchmark: $(VENV)/fork

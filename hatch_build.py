@@ -1,6 +1,7 @@
 """The build hook: takes the files of the wheel from `fork.tree`."""
 
 import importlib.metadata
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -37,6 +38,7 @@ class ForkBuildHook(BuildHookInterface):
         pin = read_pin(ROOT)
         site = from_build_environment(pin)
         if version == "editable":
+            shutil.rmtree(ROOT / "build" / "tree", ignore_errors=True)
             write_tree(site, pin.version, ROOT / "build" / "tree", link=True)
         else:
             self.tmp = tempfile.TemporaryDirectory()

@@ -14,7 +14,7 @@ from fork.upstream import package_files, ROOT
 
 
 class EditError(Exception):
-    """An edit that does not apply to this version of upstream."""
+    """An edit does not apply to this version of upstream, or cannot be written."""
 
 
 def changed_files(commits: Sequence[Commit] = COMMITS) -> list[str]:
@@ -60,13 +60,14 @@ def formatted(text: str, path: str) -> str:
 
 
 def write_tree(site: Path, version: str, dest: Path, *, link: bool = False) -> None:
-    """Writes the forked package to `dest/equinox`.
+    """Writes the forked package to `dest/equinox`, which must not exist yet.
 
     With `link=True` the new files are links to those in this repository, so that an
     installation of the tree follows them.
     """
+    if (dest / "equinox").exists():
+        raise EditError(f"{dest / 'equinox'} exists already")
     texts = edited(site, version)
-    shutil.rmtree(dest / "equinox", ignore_errors=True)
     for path in package_files(site):
         (dest / path).parent.mkdir(parents=True, exist_ok=True)
         if path.as_posix() in texts:

@@ -47,6 +47,13 @@ def test_writes_every_file(site, tmp_path):
         assert (ROOT / path).read_bytes() == (tmp_path / path).read_bytes()
 
 
+def test_overwrites_nothing(site, tmp_path):
+    (tmp_path / "equinox").mkdir()
+    with pytest.raises(EditError, match="exists already"):
+        write_tree(site, PIN.version, tmp_path)
+    assert not list((tmp_path / "equinox").iterdir())
+
+
 def docstrings(text: str) -> dict[str, list[str]]:
     out = {}
     for node in ast.walk(ast.parse(text)):
