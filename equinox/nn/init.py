@@ -106,7 +106,6 @@ def _number(
     value: Any,
     *,
     nonnegative: bool = False,
-    finite: bool = True,
     allow_complex: bool = False,
 ) -> Any:
     # Only Python numbers have their values checked. Those of arrays may not be known
@@ -128,7 +127,7 @@ def _number(
     if allow_complex:
         return value
     value = float(value)  # pyright: ignore[reportArgumentType]
-    if math.isnan(value) or (finite and math.isinf(value)):
+    if not math.isfinite(value):
         raise ValueError(f"`{name}` must be finite. Got {value}.")
     if nonnegative and value < 0:
         raise ValueError(f"`{name}` must not be negative. Got {value}.")
@@ -281,12 +280,12 @@ class truncated_normal(ParameterInitialiser):
 
         **Raises:**
 
-        A `TypeError` if any of these is not a real number, and a `ValueError` if
-        `stddev` is negative or not finite, or if `lower >= upper`.
+        A `TypeError` if any of these is not a real number. A `ValueError` if any is not
+        finite, if `stddev` is negative, or if `lower >= upper`.
         """
         self.stddev = _number("stddev", stddev, nonnegative=True)
-        self.lower = _number("lower", lower, finite=False)
-        self.upper = _number("upper", upper, finite=False)
+        self.lower = _number("lower", lower)
+        self.upper = _number("upper", upper)
         _check_order("lower", self.lower, "upper", self.upper, strict=True)
 
     def draw(
