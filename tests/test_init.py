@@ -447,6 +447,10 @@ def test_print():
         assert eval(repr(x), vars(init)) == x
     assert repr(init.zeros) == str(init.zeros) == "zeros"
     assert repr(init.he_normal()) == "he_normal()"
+    assert repr(init.from_jax(init.zeros)) == "from_jax(initializer=zeros)"
+    assert jtu.tree_map(lambda x: x + 1, init.zeros) == init.zeros
+    with pytest.raises(TypeError, match="int32"):
+        init.identity(2.5)(jrandom.key(0), (2, 2), jnp.int32)
     assert repr(init.orthogonal(2)) == "orthogonal(scale=2.0)"
 
 

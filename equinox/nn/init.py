@@ -8,6 +8,7 @@ import jax.nn.initializers as jinit
 import jax.numpy as jnp
 import jax.random as jrandom
 import numpy as np
+import wadler_lindig as wl
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from .._module import field
@@ -261,7 +262,8 @@ class truncated_normal(ParameterInitialiser):
     """Draws from a normal distribution with mean zero that is truncated on both sides.
 
     For a complex dtype, the real and imaginary parts are each drawn so, with `stddev`
-    shared equally between them. As `jax.nn.initializers.truncated_normal`.
+    shared equally between them. For a real dtype, as
+    `jax.nn.initializers.truncated_normal`.
     """
 
     stddev: float | Array
@@ -325,7 +327,7 @@ class variance_scaling(ParameterInitialiser):
     fan of zero counts as one.
 
     As `jax.nn.initializers.variance_scaling` with `in_axis=1, out_axis=0`. For a
-    complex dtype, the values are drawn from a disc.
+    complex dtype, `"uniform"` and `"truncated_normal"` draw from a disc.
     """
 
     scale: float | Array
@@ -384,10 +386,11 @@ class _named(ParameterInitialiser):
     """Prints as `name`; otherwise the same as `initialiser`."""
 
     name: str = field(static=True)
-    initialiser: ParameterInitialiser
+    # Static, as a change of its numbers would make a lie of the name.
+    initialiser: ParameterInitialiser = field(static=True)
 
-    def __repr__(self) -> str:
-        return self.name
+    def __pdoc__(self, **kwargs) -> wl.AbstractDoc:
+        return wl.TextDoc(self.name)
 
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
@@ -489,7 +492,8 @@ class orthogonal(ParameterInitialiser):
     them are fewer. (For a complex dtype, from the semi-unitary matrices.)
 
     The weight of a convolution is drawn as a matrix of shape
-    `(out, in // groups * prod(spatial))`. As `jax.nn.initializers.orthogonal` with
+    `(out, in // groups * prod(spatial))`, i.e. groups are not treated separately. As
+    `jax.nn.initializers.orthogonal` with
     `column_axis=0`. 16-bit dtypes are computed in `jax.numpy.float32`.
 
     Using it for a bias, or for any other shape of fewer than two dimensions, is a
@@ -576,7 +580,8 @@ class delta_orthogonal(ParameterInitialiser):
 class identity(ParameterInitialiser):
     """The identity matrix, with zeros for its extra rows or columns if it is not
     square. For a convolution: the kernel that passes its input through, separately for
-    each group. (The value is at index `(size - 1) // 2` of each spatial dimension.)
+    each group. (The value is at index `(size - 1) // 2` of each spatial dimension. For
+    a transposed convolution this is the centre only if the size is odd.)
 
     Using it for a bias, or for any other shape of fewer than two dimensions, is a
     `ValueError`. Called by hand, a single group is assumed.
@@ -600,6 +605,8 @@ class identity(ParameterInitialiser):
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
         _check_is_weight(self, param)
+        if not keeps_kind(jnp.result_type(self.scale), dtype):
+            raise TypeError(f"`{self!r}` cannot be drawn as {jnp.dtype(dtype).name}.")
         out = jnp.zeros(shape, dtype)
         if 0 in shape:
             return out
