@@ -692,7 +692,7 @@ def test_mlp_sequence(getkey):
 def test_mlp_bad_sequence(getkey):
     for depth in range(3):
         for length in (0, depth, depth + 2):
-            with pytest.raises(ValueError, match=f"`bias_init`.*(={depth + 1}).*"):
+            with pytest.raises(ValueError, match=rf"`bias_init`.*\(={depth + 1}\)"):
                 inits = [init.zeros] * length
                 eqx.nn.MLP(2, 2, 2, depth, bias_init=inits, key=getkey())
     inits = [init.zeros, init.zeros, init.ones, init.zeros]
