@@ -149,7 +149,7 @@ class Replace(Operation):
     new: str
 
     def apply(self, function: cst.FunctionDef) -> cst.FunctionDef:
-        old = ast.unparse(ast.parse(self.old))  # Unlike `_normalise`, is strict.
+        old = _text(cst.parse_expression(self.old))
         node = _only_node(
             function,
             lambda n: isinstance(n, cst.BaseExpression) and _text(n) == old,

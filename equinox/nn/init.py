@@ -493,8 +493,8 @@ class orthogonal(ParameterInitialiser):
 
     The weight of a convolution is drawn as a matrix of shape
     `(out, in // groups * prod(spatial))`, i.e. groups are not treated separately. As
-    `jax.nn.initializers.orthogonal` with
-    `column_axis=0`. 16-bit dtypes are computed in `jax.numpy.float32`.
+    `jax.nn.initializers.orthogonal` with `column_axis=0`. 16-bit dtypes are computed in
+    `jax.numpy.float32`.
 
     Using it for a bias, or for any other shape of fewer than two dimensions, is a
     `ValueError`.
