@@ -4,6 +4,8 @@ An operation names the code that it works on by that code's own text, compared w
 regard to whitespace and comments. Everything that it looks for must be there exactly
 once: otherwise it raises a `CodemodError`. The result is yet to be formatted.
 
+Files that are not Python are edited by whole lines, named by their text.
+
 This module knows LibCST, and nothing of Equinox. What is to be changed is in
 `fork.edits`, which in turn knows nothing of LibCST.
 """
@@ -30,25 +32,37 @@ class Operation:
 
 @dataclass(frozen=True)
 class AddParameters(Operation):
-    """Adds keyword-only parameters (`"name: annotation = default"`) before another."""
+    """Adds keyword-only parameters (`"name: annotation = default"`).
+
+    They go before another one, or to the end if `before=None`.
+    """
 
     parameters: Sequence[str]
-    before: str = "key"
+    before: str | None = "key"
 
     def apply(self, function: cst.FunctionDef) -> cst.FunctionDef:
         params = list(function.params.kwonly_params)
-        index = _only_index([p.name.value == self.before for p in params])
+        if self.before is None:
+            index = len(params)
+            if function.params.star_kwarg is not None:
+                raise CodemodError("there is a `**` parameter")
+        else:
+            index = _only_index([p.name.value == self.before for p in params])
         template = cst.parse_statement(f"def f(*, {', '.join(self.parameters)}): pass")
         assert isinstance(template, cst.FunctionDef)
         params[index:index] = [
             p.with_changes(comma=cst.Comma()) for p in template.params.kwonly_params
         ]
-        return function.with_changes(
-            params=function.params.with_changes(kwonly_params=params)
-        )
+        if index > 0:
+            comma = cst.Comma()
+            params[index - 1] = params[index - 1].with_changes(comma=comma)
+        new = function.params.with_changes(kwonly_params=params)
+        if isinstance(new.star_arg, cst.MaybeSentinel):
+            new = new.with_changes(star_arg=cst.ParamStar())
+        return function.with_changes(params=new)
 
     def __str__(self) -> str:
-        return f"add parameters `{', '.join(self.parameters)}` before `{self.before}`"
+        return f"add parameters `{', '.join(self.parameters)}`{_before(self.before)}"
 
 
 @dataclass(frozen=True)
@@ -80,24 +94,37 @@ class AddLambdaParameter(Operation):
 
 @dataclass(frozen=True)
 class Document(Operation):
-    """Adds items to the bulleted list of arguments in the docstring."""
+    """Adds items to the bulleted list of arguments in the docstring.
+
+    They go before another one, or to the end if `before=None`. (In which case the
+    docstring has to end in such a list.)
+    """
 
     items: str
-    before: str = "key"
+    before: str | None = "key"
 
     def apply(self, function: cst.FunctionDef) -> cst.FunctionDef:
         docstring = _docstring(function)
         lines = docstring.value.split("\n")
-        bullet = f"- `{self.before}`:"
-        index = _only_index([line.lstrip().startswith(bullet) for line in lines])
-        indent = lines[index][: -len(lines[index].lstrip())]
+        if self.before is None:
+            index = len(lines) - 1
+            indent = _indent(lines[index])
+            # The last item, and then nothing but what belongs to it.
+            items = [i for i in range(index) if lines[i].startswith(f"{indent}- `")]
+            rest = lines[items[-1] + 1 : index] if items else [""]
+            if not all(line.startswith(f"{indent}    ") for line in rest):
+                raise CodemodError("the docstring does not end in a list")
+        else:
+            bullet = f"- `{self.before}`:"
+            index = _only_index([line.lstrip().startswith(bullet) for line in lines])
+            indent = _indent(lines[index])
         items = textwrap.dedent(self.items).strip("\n")
         lines[index:index] = textwrap.indent(items, indent).split("\n")
         new = docstring.with_changes(value="\n".join(lines))
         return function.with_deep_changes(docstring, value=new.value)
 
     def __str__(self) -> str:
-        return f"document before `{self.before}`"
+        return f"document{_before(self.before)}"
 
 
 @dataclass(frozen=True)
@@ -228,6 +255,95 @@ class FileEdits:
         for statement in self.imports:
             module = _add_import(module, statement)
         return module.code
+
+
+class LineOperation:
+    """One change to the lines of a file."""
+
+    def apply(self, lines: list[str]) -> list[str]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class InsertLines(LineOperation):
+    """Inserts lines after another one, and indents them as that one is."""
+
+    after: str
+    new: str
+
+    def apply(self, lines: list[str]) -> list[str]:
+        index = _only_index([line.strip() == self.after for line in lines])
+        new = textwrap.indent(
+            textwrap.dedent(self.new).strip("\n"), _indent(lines[index])
+        )
+        return [*lines[: index + 1], *new.split("\n"), *lines[index + 1 :]]
+
+    def __str__(self) -> str:
+        return f"insert after `{self.after}`"
+
+
+@dataclass(frozen=True)
+class DropLines(LineOperation):
+    """Removes the lines from that which starts with `first` to before another."""
+
+    first: str
+    before: str
+
+    def apply(self, lines: list[str]) -> list[str]:
+        start, stop = (
+            _only_index([line.lstrip().startswith(anchor) for line in lines])
+            for anchor in (self.first, self.before)
+        )
+        if start > stop:
+            raise CodemodError("they are in the other order")
+        return [*lines[:start], *lines[stop:]]
+
+    def __str__(self) -> str:
+        return f"drop from `{self.first}` to before `{self.before}`"
+
+
+@dataclass(frozen=True)
+class ReplaceSection(LineOperation):
+    """Replaces all between a Markdown heading and the next one of the same level."""
+
+    heading: str
+    new: str
+
+    def apply(self, lines: list[str]) -> list[str]:
+        start = _only_index([line == self.heading for line in lines]) + 1
+        level = self.heading.split(" ")[0] + " "
+        stops = [i for i in range(start, len(lines)) if lines[i].startswith(level)]
+        stop = stops[0] if stops else len(lines)
+        new = ["", *self.new.strip("\n").split("\n"), *([""] if stops else [])]
+        return [*lines[:start], *new, *lines[stop:]]
+
+    def __str__(self) -> str:
+        return f"replace the section `{self.heading}`"
+
+
+@dataclass(frozen=True)
+class LineEdits:
+    """All edits to one file, of any kind, by whole lines."""
+
+    path: str
+    operations: Sequence[LineOperation]
+
+    def apply(self, source: str) -> str:
+        lines = source.removesuffix("\n").split("\n")
+        for operation in self.operations:
+            try:
+                lines = operation.apply(lines)
+            except CodemodError as e:
+                raise CodemodError(f"{operation}: {e}") from None
+        return "\n".join(lines) + "\n"
+
+
+def _before(before: str | None) -> str:
+    return "" if before is None else f" before `{before}`"
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _add_import(module: cst.Module, statement: str) -> cst.Module:

@@ -4,7 +4,8 @@ import difflib
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fork.codemod import CodemodError
@@ -17,28 +18,61 @@ class EditError(Exception):
     """An edit does not apply to this version of upstream, or cannot be written."""
 
 
+def new_files(commits: Sequence[Commit] = COMMITS) -> list[str]:
+    """The files that upstream does not have."""
+    return sorted({path for commit in commits for path in commit.new_files})
+
+
 def changed_files(commits: Sequence[Commit] = COMMITS) -> list[str]:
     """Upstream's files that are edited."""
-    return sorted({edits.path for commit in commits for edits in commit.edits})
+    paths = {edits.path for commit in commits for edits in commit.edits}
+    return sorted(paths.difference(new_files(commits)))
 
 
-def new_files(commits: Sequence[Commit] = COMMITS) -> list[str]:
-    """The package's files that upstream does not have."""
-    return sorted({path for commit in commits for path in commit.package_files})
+def in_package(paths: Iterable[str]) -> list[str]:
+    """Those that are part of the installed package, and not just of the repository."""
+    return [path for path in paths if path.startswith("equinox/")]
 
 
-def edited(
-    site: Path, version: str, commits: Sequence[Commit] = COMMITS
-) -> dict[str, str]:
-    """The new text of each edited file of the package in `site`."""
-    texts = {path: (site / path).read_text() for path in changed_files(commits)}
-    for commit in commits:
-        for edits in commit.edits:
-            try:
-                texts[edits.path] = edits.apply(texts[edits.path])
-            except CodemodError as e:
-                raise EditError(f"equinox {version}: {edits.path}: {e}") from None
-    return {path: formatted(text, path) for path, text in texts.items()}
+def apply(commit: Commit, read: Callable[[str], str], name: str) -> dict[str, str]:
+    """The new text of each file that a commit adds or edits.
+
+    Starts from what `read` returns for the path of a file, which is that of upstream
+    `name` with the commits before this one applied.
+    """
+    texts = {path: read_own(path) for path in commit.new_files}
+    for edits in commit.edits:
+        path = edits.path
+        try:
+            text = edits.apply(texts.get(path) or read(path))
+        except FileNotFoundError:
+            raise EditError(f"{name}: {path}: there is no such file") from None
+        except CodemodError as e:
+            raise EditError(f"{name}: {path}: {e}") from None
+        texts[path] = formatted(text, path) if path.endswith(".py") else text
+    return texts
+
+
+def read_own(path: str) -> str:
+    """The text of a new file, as it stands in this repository."""
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def package_texts(site: Path, version: str) -> dict[str, str]:
+    """The new text of each file of the package in `site` that is added or edited."""
+    texts: dict[str, str] = {}
+
+    def read(path: str) -> str:
+        return texts[path] if path in texts else (site / path).read_text("utf-8")
+
+    for commit in COMMITS:
+        commit = replace(
+            commit,
+            new_files=in_package(commit.new_files),
+            edits=[edits for edits in commit.edits if in_package([edits.path])],
+        )
+        texts.update(apply(commit, read, f"equinox {version}"))
+    return texts
 
 
 def formatted(text: str, path: str) -> str:
@@ -51,7 +85,7 @@ def formatted(text: str, path: str) -> str:
             [*ruff, *command, *options, *stdin],
             input=text,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         )
         if done.returncode != 0:
             raise EditError(f"{path}: cannot be formatted:\n{done.stderr.strip()}")
@@ -67,29 +101,22 @@ def write_tree(site: Path, version: str, dest: Path, *, link: bool = False) -> N
     """
     if (dest / "equinox").exists():
         raise EditError(f"{dest / 'equinox'} exists already")
-    texts = edited(site, version)
+    texts = package_texts(site, version)
     for path in package_files(site):
         (dest / path).parent.mkdir(parents=True, exist_ok=True)
-        if path.as_posix() in texts:
-            (dest / path).write_text(texts[path.as_posix()])
-        else:
-            shutil.copyfile(site / path, dest / path)
-    for path in new_files():
-        if link:
+        shutil.copyfile(site / path, dest / path)
+    for path, text in texts.items():
+        if link and path in new_files() and text == read_own(path):
             (dest / path).symlink_to(ROOT / path)
         else:
-            shutil.copyfile(ROOT / path, dest / path)
+            (dest / path).write_text(text, encoding="utf-8")
 
 
 def diff(site: Path, version: str) -> str:
     """The unified diff from the package in `site` to the fork, new files included."""
-    pairs = [
-        (path, (site / path).read_text(), text)
-        for path, text in edited(site, version).items()
-    ]
-    pairs += [(path, None, (ROOT / path).read_text()) for path in new_files()]
     out = []
-    for path, old, new in sorted(pairs, key=lambda pair: pair[0]):
+    for path, new in sorted(package_texts(site, version).items()):
+        old = None if path in new_files() else (site / path).read_text("utf-8")
         lines = difflib.unified_diff(
             (old or "").splitlines(keepends=True),
             new.splitlines(keepends=True),

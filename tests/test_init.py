@@ -1,6 +1,7 @@
 import contextlib
 import copy
 import functools as ft
+import inspect
 import math
 import pickle
 
@@ -240,9 +241,10 @@ def test_identity(getkey):
             x = jrandom.normal(getkey(), (4,) + (5,) * conv.num_spatial_dims)
             assert np.array_equal(conv(x), 2 * x)
     for size in (2, 4):
-        conv = eqx.nn.Conv2d(4, 4, size, padding="SAME", **kwargs)
-        x = jrandom.normal(getkey(), (4, 5, 6))
-        assert np.array_equal(conv(x), 2 * x)
+        for cls in (eqx.nn.Conv2d, eqx.nn.ConvTranspose2d):
+            conv = cls(4, 4, size, padding="SAME", **kwargs)
+            x = jrandom.normal(getkey(), (4, 5, 6))
+            assert np.array_equal(conv(x), 2 * x)
     # Two outputs for each group of one input: the second is zero.
     conv = eqx.nn.Conv1d(3, 6, 3, padding=1, groups=3, **kwargs)
     x = jrandom.normal(getkey(), (3, 5))
@@ -599,9 +601,9 @@ def test_layers_draw_one_parameter(getkey):
     for depth in range(4):
         check(ft.partial(eqx.nn.MLP, 3, 4, 5, depth, activation=jnp.tanh), depth + 1)
     for depth in range(4):
-        num = min(depth + 1, 3) if depth != 1 else 3
         make = ft.partial(eqx.nn.MLP, 3, 4, 5, depth, activation=jnp.tanh, scan=True)
-        check(make, num)
+        # The input layer, the stack of hidden layers, and the output layer.
+        check(make, 1 if depth == 0 else 3)
     check(ft.partial(eqx.nn.MultiheadAttention, 2, 4), 0)
     check(ft.partial(eqx.nn.MultiheadAttention, 2, 4, use_key_bias=True), 1)
 
@@ -704,6 +706,19 @@ def test_mlp_bad_sequence(getkey):
         eqx.nn.MLP(2, 2, 2, 3, weight_init=inits, scan=True, key=getkey())
 
 
+def test_scan_with_tracers(getkey):
+    def weight(stddev, same):
+        x = init.normal(stddev)
+        inits = [None, x, x if same else init.normal(stddev + 1), None]
+        mlp = eqx.nn.MLP(2, 2, 2, 3, weight_init=inits, scan=True, key=getkey())
+        return mlp.layers[1].weight
+
+    weight = ft.partial(jax.jit(weight, static_argnums=1), 0.5)
+    assert weight(True).shape == (2, 2, 2)
+    with pytest.raises(ValueError, match="`weight_init`.*equal.*`scan=True`"):
+        weight(False)
+
+
 def test_attention_mapping(getkey):
     key = getkey()
     names = ("query", "key", "value", "output")
@@ -802,6 +817,11 @@ def test_integer_layer(getkey):
         )
 
 
-def test_keyword_only(getkey):
-    with pytest.raises(TypeError):
-        eqx.nn.Linear(3, 4, True, None, init.zeros, key=getkey())
+@pytest.mark.parametrize("make", layers())
+def test_keyword_only(make):
+    params = list(inspect.signature(make.func.__init__).parameters.values())
+    names = [param.name for param in params]
+    index = names.index("key")
+    assert names[index - 2 : index] == ["weight_init", "bias_init"]
+    for param in params[index - 2 : index]:
+        assert param.kind is param.KEYWORD_ONLY and param.default is None

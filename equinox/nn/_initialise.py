@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
@@ -33,12 +34,14 @@ class Parameter(NamedTuple):
     """What a layer tells our own initialisers about the parameter being drawn.
 
     A bias is described by the weight that it belongs to: `weight_shape` and `groups`
-    are always those of the weight, `(out, in // groups, *spatial)`.
+    are always those of the weight, `(out, in // groups, *spatial)`. A parameter that
+    does not belong to a linear map has an empty `weight_shape`.
     """
 
     weight_shape: tuple[int, ...]
     groups: int = 1
     is_bias: bool = False
+    is_transposed: bool = False  # That is to say, of a transposed convolution.
 
     @property
     def fan_in(self) -> int:
@@ -52,6 +55,10 @@ class Parameter(NamedTuple):
     @property
     def fan_in_limit(self) -> float:
         return 1.0 if self.fan_in == 0 else 1 / math.sqrt(self.fan_in)
+
+
+class UnsuitableError(ValueError):
+    """Raised by one of our initialisers that cannot draw the parameter at hand."""
 
 
 class ParameterInitialiser(Module):
@@ -98,9 +105,11 @@ def init_weight(
     shape: tuple[int, ...],
     dtype: Any,
     groups: int = 1,
+    is_transposed: bool = False,
 ) -> Array:
     """Draws the weight of a layer. `init` is its `weight_init` argument."""
-    return _initialise("weight_init", init, key, shape, dtype, Parameter(shape, groups))
+    param = Parameter(shape, groups, is_transposed=is_transposed)
+    return _initialise("weight_init", init, key, shape, dtype, param)
 
 
 def init_bias(
@@ -126,6 +135,19 @@ def _initialise(
 ) -> Array:
     if init is None:
         return default_init(key, shape, dtype, param.fan_in_limit)
+    else:
+        return draw(argument, init, key, shape, dtype, param)
+
+
+def draw(
+    argument: str,
+    init: Any,
+    key: PRNGKeyArray,
+    shape: tuple[int, ...],
+    dtype: Any,
+    param: Parameter,
+) -> Array:
+    """Draws by the initialiser that a layer was given as `argument`."""
     check_initialiser(argument, init)
     if isinstance(init, ParameterInitialiser):
         out = init.draw(param, key, shape, dtype)
@@ -154,8 +176,8 @@ def per_name(
     weight_init: Any, bias_init: Any, names: tuple[str, ...]
 ) -> dict[str, dict[str, Any]]:
     """The `weight_init` and `bias_init` arguments of each of the named layers."""
-    weight_inits = _one_per_name("weight_init", weight_init, names)
-    bias_inits = _one_per_name("bias_init", bias_init, names)
+    weight_inits = one_per_name("weight_init", weight_init, names)
+    bias_inits = one_per_name("bias_init", bias_init, names)
     return {
         name: dict(weight_init=weight_inits[name], bias_init=bias_inits[name])
         for name in names
@@ -174,8 +196,10 @@ def _one_per_layer(argument: str, init: Any, depth: int, scan: bool) -> list[Any
     else:
         inits = [init] * (depth + 1)
     if scan and depth == 1:
+        # `MLP` makes the empty stack all the same, and so asks for its initialiser.
+        # Any will do: none of the given ones, which are for other shapes.
         inits.insert(1, None if init is None else jax.nn.initializers.zeros)
-    if scan and any(x is not inits[1] and x != inits[1] for x in inits[2:-1]):
+    if scan and not all(_is_equal(x, inits[1]) for x in inits[2:-1]):
         raise ValueError(
             f"`{argument}` must have equal entries for all hidden layers if "
             f"`scan=True`, as these are drawn as one stack. Got {inits[1:-1]}."
@@ -183,7 +207,21 @@ def _one_per_layer(argument: str, init: Any, depth: int, scan: bool) -> list[Any
     return inits
 
 
-def _one_per_name(argument: str, init: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def _is_equal(x: Any, y: Any) -> bool:
+    if x is y:
+        return True
+    x_leaves, x_treedef = jtu.tree_flatten(x)
+    y_leaves, y_treedef = jtu.tree_flatten(y)
+    if x_treedef != y_treedef:
+        return False
+    # The values of tracers are not known: they are equal if they are the same.
+    pairs = list(zip(x_leaves, y_leaves))
+    has_tracer = any(isinstance(leaf, jax.core.Tracer) for leaf in x_leaves + y_leaves)
+    return all(a is b for a, b in pairs) if has_tracer else bool(x == y)
+
+
+def one_per_name(argument: str, init: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """The initialiser for each of `names`, of an argument that may be a mapping."""
     if not isinstance(init, Mapping):
         return dict.fromkeys(names, init)
     for name in init:
@@ -208,8 +246,8 @@ def check_initialiser(argument: str, init: Any) -> None:
             hint = "For a given array, write `lambda key, shape, dtype: array`."
         elif isinstance(init, Mapping | Sequence):
             hint = (
-                "Only `MLP` takes a sequence (of `depth + 1` initialisers), and only "
-                "`MultiheadAttention` takes a mapping (by projection)."
+                "Sequences and mappings of initialisers are accepted only by the "
+                "layers whose documentation says so."
             )
         else:
             hint = ""
@@ -243,8 +281,8 @@ def check_result(
     if not keeps_kind(out.dtype, dtype):
         raise TypeError(
             f"`{argument}` must return an array that can be cast to the dtype "
-            f"{jnp.dtype(dtype).name} of this layer. Got dtype {out.dtype.name} from "
-            f"`{_name(init)}`."
+            f"{jnp.dtype(dtype).name} of the parameter. Got dtype {out.dtype.name} "
+            f"from `{_name(init)}`."
         )
     # Also makes weakly typed results strongly typed.
     return jnp.asarray(out, dtype)

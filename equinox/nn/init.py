@@ -19,8 +19,10 @@ from ._initialise import (
     keeps_kind,
     Parameter,
     ParameterInitialiser,
+    UnsuitableError,
 )
 from ._misc import default_init
+from ._reinitialise import reinitialise as reinitialise
 
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "reinitialise",
     "sparse",
     "truncated_normal",
     "uniform",
@@ -80,25 +83,27 @@ def _from_jax_layout(x: Array) -> Array:
     return jnp.moveaxis(x, (-1, -2), (0, 1))
 
 
-def _check_has_fans(param: Parameter) -> None:
+def _check_has_fans(param: Parameter, shape: tuple[int, ...]) -> None:
     if len(param.weight_shape) < 2:
-        raise ValueError(
-            "An initialiser that depends on `fan_in` or `fan_out` cannot deduce these "
-            "from a shape of fewer than two dimensions. When calling it by hand, the "
-            f"shape must be `(out, in, *spatial)`. Got {param.weight_shape}."
+        raise UnsuitableError(
+            "An initialiser that depends on `fan_in` or `fan_out` can only be used for "
+            "the parameters of linear maps. (When calling it by hand, the shape must "
+            f"be `(out, in, *spatial)`.) Got shape {shape}."
         )
 
 
-def _check_is_weight(init: ParameterInitialiser, param: Parameter) -> None:
+def _check_is_weight(
+    init: ParameterInitialiser, param: Parameter, shape: tuple[int, ...]
+) -> None:
     if param.is_bias:
-        raise ValueError(
+        raise UnsuitableError(
             f"`bias_init` cannot be `{init!r}`, which is for matrices. Use for example "
             "`eqx.nn.init.zeros`."
         )
     if len(param.weight_shape) < 2:
-        raise ValueError(
-            f"`{init!r}` is for matrices and for the kernels of convolutions, so the "
-            f"shape must be `(out, in, *spatial)`. Got {param.weight_shape}."
+        raise UnsuitableError(
+            f"`{init!r}` is for matrices and for the kernels of convolutions, i.e. for "
+            f"shapes `(out, in, *spatial)`. Got shape {shape}."
         )
 
 
@@ -188,7 +193,7 @@ class constant(ParameterInitialiser):
         except ValueError:
             broadcasts = False
         if not broadcasts:
-            raise ValueError(
+            raise UnsuitableError(
                 f"`value` of `constant` has shape {value_shape}, which does not "
                 f"broadcast to the shape {shape} of the parameter."
             )
@@ -198,7 +203,7 @@ class constant(ParameterInitialiser):
 class uniform(ParameterInitialiser):
     """Draws from the uniform distribution on an interval.
 
-    For a complex dtype, the real and imaginary parts are each drawn so.
+    For a complex dtype, the real and imaginary parts are each drawn in this way.
     """
 
     minval: float | Array
@@ -261,8 +266,8 @@ class normal(ParameterInitialiser):
 class truncated_normal(ParameterInitialiser):
     """Draws from a normal distribution with mean zero that is truncated on both sides.
 
-    For a complex dtype, the real and imaginary parts are each drawn so, with `stddev`
-    shared equally between them. For a real dtype, as
+    For a complex dtype, the real and imaginary parts are each drawn in this way, with
+    `stddev` shared equally between them. For a real dtype, as
     `jax.nn.initializers.truncated_normal`.
     """
 
@@ -303,17 +308,18 @@ class fan_in_uniform(ParameterInitialiser):
     r"""Draws from the uniform distribution on
     $\left[-1 / \sqrt{\text{fan\_in}}, 1 / \sqrt{\text{fan\_in}}\right]$.
 
-    This is the default of [`equinox.nn.Linear`][] and [`equinox.nn.Conv`][], for both
-    weight and bias. (As in PyTorch.) If `fan_in` is zero then the interval is
-    $[-1, 1]$. For a complex dtype, the real and imaginary parts are each drawn so.
+    This is the default of [`equinox.nn.Linear`][], [`equinox.nn.Conv`][] and
+    [`equinox.nn.ConvTranspose`][], for both weight and bias. (As in PyTorch.) If
+    `fan_in` is zero then the interval is $[-1, 1]$. For a complex dtype, the real and
+    imaginary parts are each drawn in this way.
 
-    Calling it by hand on a shape of fewer than two dimensions is a `ValueError`.
+    Calling it by hand on a shape of fewer than two dimensions raises a `ValueError`.
     """
 
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        _check_has_fans(param)
+        _check_has_fans(param, shape)
         return default_init(key, shape, dtype, param.fan_in_limit)
 
 
@@ -323,7 +329,7 @@ class variance_scaling(ParameterInitialiser):
 
     Layers know their fans: that of a bias is that of its weight, and that of a grouped
     convolution is that of a single group. If called by hand, then the shape is read as
-    `(out, in, *spatial)`, and having fewer than two dimensions is a `ValueError`. A
+    `(out, in, *spatial)`, and having fewer than two dimensions raises a `ValueError`. A
     fan of zero counts as one.
 
     As `jax.nn.initializers.variance_scaling` with `in_axis=1, out_axis=0`. For a
@@ -356,7 +362,7 @@ class variance_scaling(ParameterInitialiser):
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        _check_has_fans(param)
+        _check_has_fans(param, shape)
         if 0 in shape:
             return jnp.zeros(shape, dtype)
         fan_in, fan_out = param.fan_in, param.fan_out
@@ -382,7 +388,7 @@ class variance_scaling(ParameterInitialiser):
         return init(key, jax_shape, dtype).reshape(shape)
 
 
-class _named(ParameterInitialiser):
+class _Named(ParameterInitialiser):
     """Prints as `name`; otherwise the same as `initialiser`."""
 
     name: str = field(static=True)
@@ -398,14 +404,14 @@ class _named(ParameterInitialiser):
         return self.initialiser.draw(param, key, shape, dtype)
 
 
-zeros = _named("zeros", constant(0))
-ones = _named("ones", constant(1))
+zeros = _Named("zeros", constant(0))
+ones = _Named("ones", constant(1))
 
 
 def _named_scaling(
     name: str, scale: float, mode: _Mode, distribution: _Distribution
 ) -> Initializer:
-    return _named(f"{name}()", variance_scaling(scale, mode, distribution))
+    return _Named(f"{name}()", variance_scaling(scale, mode, distribution))
 
 
 def glorot_uniform() -> Initializer:
@@ -426,8 +432,8 @@ def glorot_normal() -> Initializer:
     """[`equinox.nn.init.variance_scaling`][] with
     `scale=1, mode="fan_avg", distribution="truncated_normal"`.
 
-    Also known as `xavier_normal`. The reference is that of
-    [`equinox.nn.init.glorot_uniform`][].
+    Also known as `xavier_normal`. See
+    [`equinox.nn.init.glorot_uniform`][] for the reference.
     """
     return _named_scaling("glorot_normal", 1.0, "fan_avg", "truncated_normal")
 
@@ -451,8 +457,8 @@ def he_normal() -> Initializer:
     """[`equinox.nn.init.variance_scaling`][] with
     `scale=2, mode="fan_in", distribution="truncated_normal"`.
 
-    Also known as `kaiming_normal`. The reference is that of
-    [`equinox.nn.init.he_uniform`][].
+    Also known as `kaiming_normal`. See
+    [`equinox.nn.init.he_uniform`][] for the reference.
     """
     return _named_scaling("he_normal", 2.0, "fan_in", "truncated_normal")
 
@@ -476,7 +482,7 @@ def lecun_normal() -> Initializer:
     """[`equinox.nn.init.variance_scaling`][] with
     `scale=1, mode="fan_in", distribution="truncated_normal"`.
 
-    The references are those of [`equinox.nn.init.lecun_uniform`][].
+    See [`equinox.nn.init.lecun_uniform`][] for the references.
     """
     return _named_scaling("lecun_normal", 1.0, "fan_in", "truncated_normal")
 
@@ -496,8 +502,8 @@ class orthogonal(ParameterInitialiser):
     `jax.nn.initializers.orthogonal` with `column_axis=0`. 16-bit dtypes are computed in
     `jax.numpy.float32`.
 
-    Using it for a bias, or for any other shape of fewer than two dimensions, is a
-    `ValueError`.
+    Using it for a bias, or for any other shape of fewer than two dimensions, raises
+    a `ValueError`.
 
     ??? cite
 
@@ -523,7 +529,7 @@ class orthogonal(ParameterInitialiser):
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        _check_is_weight(self, param)
+        _check_is_weight(self, param, shape)
         if 0 in shape:
             return jnp.zeros(shape, dtype)
         init = jinit.orthogonal(self.scale, column_axis=0)
@@ -538,8 +544,8 @@ class delta_orthogonal(ParameterInitialiser):
     computed in `jax.numpy.float32`.
 
     The shape must be `(out, in // groups, *spatial)`, with one to three spatial
-    dimensions, and no more inputs than outputs. Using it for anything else is a
-    `ValueError`.
+    dimensions, and no more inputs than outputs. Using it for anything else
+    raises a `ValueError`.
 
     ??? cite
 
@@ -563,9 +569,9 @@ class delta_orthogonal(ParameterInitialiser):
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        _check_is_weight(self, param)
+        _check_is_weight(self, param, shape)
         if len(shape) not in (3, 4, 5) or (shape[1] > shape[0] and 0 not in shape):
-            raise ValueError(
+            raise UnsuitableError(
                 f"`{self!r}` needs a convolution's shape `(out, in, *spatial)`, with "
                 "one to three spatial dimensions, and no more inputs than outputs. "
                 f"Got {shape}."
@@ -579,12 +585,15 @@ class delta_orthogonal(ParameterInitialiser):
 
 class identity(ParameterInitialiser):
     """The identity matrix, with zeros for its extra rows or columns if it is not
-    square. For a convolution: the kernel that passes its input through, separately for
-    each group. (The value is at index `(size - 1) // 2` of each spatial dimension. For
-    a transposed convolution this is the centre only if the size is odd.)
+    square. For a convolution: the kernel that passes its input through if
+    `padding="SAME"`, separately for each group.
 
-    Using it for a bias, or for any other shape of fewer than two dimensions, is a
-    `ValueError`. Called by hand, a single group is assumed.
+    The value is at the central tap: index `(size - 1) // 2` of each spatial dimension,
+    or `size // 2` for a transposed convolution. When called by hand, it is drawn for a
+    convolution with a single group.
+
+    Using it for a bias, or for any other shape of fewer than two dimensions, raises a
+    `ValueError`.
     """
 
     scale: float | Array
@@ -604,7 +613,7 @@ class identity(ParameterInitialiser):
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        _check_is_weight(self, param)
+        _check_is_weight(self, param, shape)
         if not keeps_kind(jnp.result_type(self.scale), dtype):
             raise TypeError(f"`{self!r}` cannot be drawn as {jnp.dtype(dtype).name}.")
         out = jnp.zeros(shape, dtype)
@@ -613,7 +622,7 @@ class identity(ParameterInitialiser):
         out_size, in_size, *spatial = shape
         index_in_group = np.arange(out_size) % max(1, out_size // param.groups)
         eye = index_in_group[:, None] == np.arange(in_size)[None, :]
-        centre = tuple((size - 1) // 2 for size in spatial)
+        centre = tuple((size - (not param.is_transposed)) // 2 for size in spatial)
         scale = jnp.asarray(self.scale, dtype)
         return out.at[(slice(None), slice(None), *centre)].set(
             jnp.where(eye, scale, jnp.zeros((), dtype))
@@ -627,8 +636,8 @@ class sparse(ParameterInitialiser):
     The weight of a convolution is drawn as a matrix of shape
     `(out, in // groups * prod(spatial))`. As `torch.nn.init.sparse_`.
 
-    Using it for a bias, or for any other shape of fewer than two dimensions, is a
-    `ValueError`.
+    Using it for a bias, or for any other shape of fewer than two dimensions, raises
+    a `ValueError`.
 
     ??? cite
 
@@ -659,7 +668,7 @@ class sparse(ParameterInitialiser):
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        _check_is_weight(self, param)
+        _check_is_weight(self, param, shape)
         if 0 in shape:
             return jnp.zeros(shape, dtype)
         value_key, order_key = jrandom.split(key, 2)
@@ -680,7 +689,7 @@ class from_jax(ParameterInitialiser):
     shape `(out, in, *spatial)`.
 
     Without it, an initialiser that deduces fans from the shape draws at the wrong
-    scale. Every bias is drawn with shape `(out,)`.
+    scale. The bias of a convolution is drawn with shape `(out,)`.
 
     !!! example
 
@@ -700,8 +709,10 @@ class from_jax(ParameterInitialiser):
 
         **Raises:**
 
-        A `TypeError` if `initializer` is not callable as `init(key, shape, dtype)`, or
-        (when used) if it does not return an array.
+        A `TypeError` if `initializer` is not callable as `init(key, shape, dtype)`.
+        When used: a `TypeError` if it does not return an array, or if that cannot be
+        cast to the dtype of the parameter, and a `ValueError` if that does not have the
+        shape that was asked for.
         """
         check_initialiser("initializer", initializer)
         self.initializer = initializer
@@ -709,16 +720,15 @@ class from_jax(ParameterInitialiser):
     def draw(
         self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
     ) -> Array:
-        if param.is_bias or len(shape) < 2:
-            jax_shape = shape[:1]
-        else:
+        is_linear_map = len(param.weight_shape) >= 2
+        is_weight = is_linear_map and not param.is_bias
+        if is_weight:
             jax_shape = _to_jax_shape(shape)
+        else:
+            jax_shape = shape[:1] if is_linear_map else shape
         out = self.initializer(key, jax_shape, dtype)
         out = check_result("initializer", self.initializer, out, jax_shape, dtype)
-        if param.is_bias or len(shape) < 2:
-            return out.reshape(shape)
-        else:
-            return _from_jax_layout(out)
+        return _from_jax_layout(out) if is_weight else out.reshape(shape)
 
 
 def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float:

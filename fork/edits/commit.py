@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fork.codemod import FileEdits
+from fork.codemod import FileEdits, LineEdits
 
 
 @dataclass(frozen=True)
 class Commit:
     """One commit of the pull request.
 
-    `package_files` are the new files that belong to the package. They stand in this
-    repository at the path that they have upstream, as does all else that is new.
+    `new_files` stand in this repository at the path that they have upstream, and as
+    they are after the last commit. If a file is to grow from commit to commit, then
+    each of these lists it, and edits away what it is yet to have.
     """
 
     subject: str
     body: str
-    package_files: Sequence[str]
-    edits: Sequence[FileEdits]
+    new_files: Sequence[str]
+    edits: Sequence[FileEdits | LineEdits]

@@ -5,18 +5,22 @@ from fork.codemod import (
     AddParameters,
     Document,
     Drop,
+    DropLines,
     Edit,
     FileEdits,
     Forward,
     InsertAfter,
+    InsertLines,
+    LineEdits,
     Replace,
+    ReplaceSection,
 )
 from fork.edits.commit import Commit
 
 
-def add_parameters(annotation: str) -> AddParameters:
+def add_parameters(annotation: str, before: str | None = "key") -> AddParameters:
     names = ("weight_init", "bias_init")
-    return AddParameters([f"{name}: {annotation} = None" for name in names])
+    return AddParameters([f"{name}: {annotation} = None" for name in names], before)
 
 
 NAMESPACE = FileEdits("equinox/nn/__init__.py", imports=["from . import init as init"])
@@ -33,7 +37,8 @@ LINEAR = FileEdits(
 - `weight_init`: The initialiser for the weight, which is called as
     `weight_init(key, shape, dtype)`. For example `eqx.nn.init.he_normal()`.
     Defaults to [`equinox.nn.init.fan_in_uniform`][]. (Keyword only argument.)
-- `bias_init`: As `weight_init`, for the bias. (Keyword only argument.)
+- `bias_init`: As `weight_init`, for the bias if there is one. (Keyword only
+    argument.)
 """),
                 Drop(
                     [
@@ -57,7 +62,7 @@ LINEAR = FileEdits(
 )
 
 
-def convolution(class_name: str) -> Edit:
+def convolution(class_name: str, weight_arguments: str) -> Edit:
     return Edit(
         class_name,
         [
@@ -66,12 +71,13 @@ def convolution(class_name: str) -> Edit:
 - `weight_init`: As [`equinox.nn.Linear`][], for a weight of shape
     `(out_channels, in_channels // groups, *kernel_size)`. (Keyword only
     argument.)
-- `bias_init`: As `weight_init`, for the bias. (Keyword only argument.)
+- `bias_init`: As `weight_init`, for the bias if there is one. (Keyword only
+    argument.)
 """),
             Drop(["lim = 1 / math.sqrt(grouped_in_channels * math.prod(kernel_size))"]),
             Replace(
                 "default_init(wkey, wshape, dtype, lim)",
-                "init_weight(weight_init, wkey, wshape, dtype, groups)",
+                f"init_weight(weight_init, wkey, wshape, dtype, {weight_arguments})",
             ),
             Replace(
                 "default_init(bkey, bshape, dtype, lim)",
@@ -92,11 +98,11 @@ CONV = FileEdits(
     "equinox/nn/_conv.py",
     imports=["from ._initialise import init_bias, init_weight, Initializer"],
     edits=[
-        convolution("Conv"),
+        convolution("Conv", "groups"),
         convolution_of_fixed_rank("Conv1d"),
         convolution_of_fixed_rank("Conv2d"),
         convolution_of_fixed_rank("Conv3d"),
-        convolution("ConvTranspose"),
+        convolution("ConvTranspose", "groups, is_transposed=True"),
         convolution_of_fixed_rank("ConvTranspose1d"),
         convolution_of_fixed_rank("ConvTranspose2d"),
         convolution_of_fixed_rank("ConvTranspose3d"),
@@ -150,9 +156,10 @@ ATTENTION = FileEdits(
                 Document("""
 - `weight_init`: As [`equinox.nn.Linear`][], for the weights of all four
     projections. Can also be a dictionary with any of the keys `"query"`,
-    `"key"`, `"value"` and `"output"`; a missing key is the default. (Keyword
+    `"key"`, `"value"` and `"output"`; a missing key is the default, as is
+    `None`. (Keyword only argument.)
+- `bias_init`: As `weight_init`, for the biases of those that have one. (Keyword
     only argument.)
-- `bias_init`: As `weight_init`, for the biases. (Keyword only argument.)
 """),
                 InsertAfter(
                     ["qkey, kkey, vkey, okey = jrandom.split(key, 4)"],
@@ -176,16 +183,78 @@ ATTENTION = FileEdits(
     ],
 )
 
+NAVIGATION = LineEdits(
+    "mkdocs.yml",
+    [InsertLines(after="- 'api/nn/stateful.md'", new="- 'api/nn/init.md'")],
+)
+
+TRICKS = LineEdits(
+    "docs/tricks.md",
+    [
+        ReplaceSection(
+            "## Custom parameter initialisation",
+            """
+Most layers take a `weight_init` and a `bias_init` argument. These accept anything in \
+`equinox.nn.init`, and any other function `init(key, shape, dtype)`. For example:
+```python
+he_normal = eqx.nn.init.he_normal()
+mlp = eqx.nn.MLP(3, 3, 64, 2, weight_init=he_normal, key=key)
+```
+
+Anything else can be done by model surgery, as above, on a model that has been made \
+already. For example, here is how to make the first weight matrix lower triangular:
+```python
+where = lambda mlp: mlp.layers[0].weight
+mlp = eqx.tree_at(where, mlp, replace_fn=jnp.tril)
+```
+""",
+        )
+    ],
+)
+
+# What later commits add to the new files of this one.
+PAGE = LineEdits(
+    "docs/api/nn/init.md",
+    [
+        DropLines("Recurrent layers draw each gate", before="A whole model can be"),
+        DropLines("A whole model can be", before="An initialiser made here"),
+        DropLines("## Whole models", before="## Constants"),
+    ],
+)
+EXPORTS = LineEdits(
+    "equinox/nn/init.py",
+    [
+        DropLines("from ._reinitialise import", before="__all__ = ["),
+        DropLines('"reinitialise",', before='"sparse",'),
+    ],
+)
+
 LAYERS = Commit(
     subject="Add `eqx.nn.init`, and `weight_init` and `bias_init` to layers",
     body="""\
 Adds a namespace of initialisers, and lets the layers that are linear maps take one for
 their weight and one for their bias: `Linear`, `Conv*`, `ConvTranspose*`, `MLP` and
 `MultiheadAttention`. An initialiser is any callable `init(key, shape, dtype)`. The
-default draws the same values as before.
+default draws the same values as before. (A convolution of which each output has no
+inputs can now be made, as `Linear` already could; it used to divide by zero.)
 
 See #179, #387, #622.
 """,
-    package_files=["equinox/nn/_initialise.py", "equinox/nn/init.py"],
-    edits=[NAMESPACE, LINEAR, CONV, MLP, ATTENTION],
+    new_files=[
+        "docs/api/nn/init.md",
+        "equinox/nn/_initialise.py",
+        "equinox/nn/init.py",
+        "tests/test_init.py",
+    ],
+    edits=[
+        NAMESPACE,
+        LINEAR,
+        CONV,
+        MLP,
+        ATTENTION,
+        NAVIGATION,
+        TRICKS,
+        PAGE,
+        EXPORTS,
+    ],
 )

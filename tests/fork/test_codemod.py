@@ -9,12 +9,17 @@ from fork.codemod import (
     CodemodError,
     Document,
     Drop,
+    DropLines,
     Edit,
     FileEdits,
     Forward,
     InsertAfter,
+    InsertLines,
+    LineEdits,
+    LineOperation,
     Operation,
     Replace,
+    ReplaceSection,
 )
 from fork.tree import formatted
 
@@ -54,6 +59,21 @@ class House(Base):
 class Hut(House):
     def __init__(self, *, key: Key):
         super().__init__(1, key=key)
+
+
+class Tent(House):
+    def __init__(self, size: int):
+        """**Arguments:**
+
+        - `size`: Of
+            two lines.
+        """
+        self.size = size
+
+
+class Cave(House):
+    def __init__(self, **kwargs):
+        pass
 '''
 
 
@@ -79,6 +99,11 @@ def test_add_parameters():
     )
     out = apply(AddParameters(["w: A = None"]), class_name="Hut")
     assert "def __init__(self, *, w: A = None, key: Key):" in out
+    # To the end.
+    out = apply(AddParameters(["w: A = None"], before=None), class_name="Hut")
+    assert "*,\n        key: Key,\n        w: A = None,\n    ):" in out
+    out = apply(AddParameters(["w: A = None"], before=None), class_name="Tent")
+    assert "size: int,\n        *,\n        w: A = None,\n    ):" in out
 
 
 def test_add_lambda_parameter():
@@ -92,6 +117,12 @@ def test_document():
         "        - `w`: Of\n            two lines.\n        - `b`: As `w`.\n"
         "        - `key`: The key,\n",
     )
+
+
+def test_document_at_the_end():
+    out = apply(Document("\n- `w`: Of\n    two lines.\n", None), class_name="Tent")
+    before = "        - `size`: Of\n            two lines.\n"
+    assert before + before.replace("size", "w") + '        """' in out
 
 
 def test_forward():
@@ -148,6 +179,7 @@ def test_imports_follow_use():
         (AddParameters(["w"], before="seed"), "before `seed`: .*found it 0 times"),
         (AddLambdaParameter("made", "i=1"), "`made`: .*found it 0 times"),
         (Document("- `w`: W.", before="seed"), "before `seed`: .*found it 0 times"),
+        (Document("- `w`: W.", before=None), "document: .*does not end in a list"),
         (Forward("Roof(width)", ["w=w"]), "Roof.*found it 0 times"),
         (Forward("Roof(size, size, size)", ["w=w"]), "Roof.*found it 0 times"),
         (Forward("b(a)", ["w=w"]), "b.*found it 0 times"),
@@ -167,6 +199,8 @@ def test_failures(operation, match):
 def test_failures_of_files():
     with pytest.raises(CodemodError, match="^Barn: .*`__init__`.*found it 0 times"):
         apply(class_name="Barn")
+    with pytest.raises(CodemodError, match="^Cave: .*`\\*\\*` parameter"):
+        apply(AddParameters(["w: A = None"], before=None), class_name="Cave")
     with pytest.raises(CodemodError, match="from .a import b.*there already"):
         apply(imports=["from .a import b"])
     with pytest.raises(CodemodError, match="no other import"):
@@ -177,3 +211,47 @@ def test_failures_of_files():
     """)
     with pytest.raises(CodemodError, match="no docstring"):
         FileEdits("a.py", edits=[Edit("House", [Document("- w")])]).apply(no_docstring)
+
+
+LINES = """\
+# Title
+
+## First
+- a
+    - b
+    - c
+
+## Second
+text
+### Third
+"""
+
+
+@pytest.mark.parametrize(
+    "operation, before, after",
+    [
+        (InsertLines(after="- b", new="- x\n- y"), "- b\n", "- b\n    - x\n    - y\n"),
+        (DropLines("- b", before="## Sec"), "    - b\n    - c\n\n", ""),
+        (ReplaceSection("## First", "new"), "- a\n    - b\n    - c\n", "\nnew\n"),
+        (ReplaceSection("## Second", "new"), "text\n### Third\n", "\nnew\n"),
+    ],
+)
+def test_lines(operation: LineOperation, before, after):
+    assert LINES.count(before) == 1
+    out = LineEdits("a.md", [operation]).apply(LINES)
+    assert out == LINES.replace(before, after)
+
+
+@pytest.mark.parametrize(
+    "operation, match",
+    [
+        (InsertLines(after="- d", new="- x"), "insert after `- d`: .*found it 0 times"),
+        (DropLines("- ", before="## Second"), "drop from `- `.*found it 3 times"),
+        (DropLines("- a", before="## Third"), "drop from `- a`.*found it 0 times"),
+        (DropLines("- a", before="## First"), "drop from `- a`.*the other order"),
+        (ReplaceSection("## Third", "x"), "replace the section `## Third`: .*0 times"),
+    ],
+)
+def test_failures_of_lines(operation: LineOperation, match):
+    with pytest.raises(CodemodError, match=f"^{match}"):
+        LineEdits("a.md", [operation]).apply(LINES)

@@ -1,15 +1,26 @@
 """The edits, applied to the pinned release."""
 
 import ast
+import difflib
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fork.edits import COMMITS
-from fork.tree import changed_files, diff, edited, EditError, new_files, write_tree
+from fork.tree import (
+    apply,
+    changed_files,
+    diff,
+    EditError,
+    in_package,
+    new_files,
+    package_texts,
+    write_tree,
+)
 from fork.upstream import (
     digest,
     package_files,
@@ -31,19 +42,22 @@ def site():
 
 @pytest.fixture(scope="module")
 def texts(site):
-    return edited(site, PIN.version)
+    """Those of the edited files of upstream."""
+    texts = package_texts(site, PIN.version)
+    return {path: texts[path] for path in in_package(changed_files())}
 
 
 def test_writes_every_file(site, tmp_path):
     write_tree(site, PIN.version, tmp_path)
     ours = {path.as_posix() for path in package_files(tmp_path)}
     theirs = {path.as_posix() for path in package_files(site)}
-    assert ours == theirs | set(new_files())
-    assert theirs.isdisjoint(new_files())
+    added = in_package(new_files())
+    assert ours == theirs | set(added)
+    assert theirs.isdisjoint(added)
     for path in theirs:
         is_same = (site / path).read_bytes() == (tmp_path / path).read_bytes()
         assert is_same == (path not in changed_files())
-    for path in new_files():
+    for path in added:
         assert (ROOT / path).read_bytes() == (tmp_path / path).read_bytes()
 
 
@@ -78,11 +92,25 @@ def test_keeps_comments_and_docstrings(site, texts):
 
 
 def test_is_small(site):
-    changed = 0
-    for part in diff(site, PIN.version).split("diff --git ")[1:]:
-        if "--- /dev/null" not in part:
-            changed += len(re.findall(r"^[+-](?!\+\+ |-- )", part, re.MULTILINE))
-    assert 0 < changed < 150
+    texts = {}
+
+    def read(path):
+        return texts[path] if path in texts else (site / path).read_text()
+
+    def num_changed(commit):
+        edits = [edits for edits in commit.edits if edits.path in in_package(ours)]
+        changed = 0
+        commit = replace(commit, new_files=[], edits=edits)
+        for path, text in apply(commit, read, "").items():
+            lines = difflib.unified_diff(read(path).split("\n"), text.split("\n"), n=0)
+            changed += sum(line[0] in "+-" for line in list(lines)[2:])
+            texts[path] = text
+        return changed
+
+    ours = changed_files()
+    layers, further_layers, reinitialise = map(num_changed, COMMITS)
+    assert 0 < layers < 150
+    assert 0 < further_layers + reinitialise < 120
 
 
 def test_diff_applies(site, texts, tmp_path):
@@ -93,7 +121,7 @@ def test_diff_applies(site, texts, tmp_path):
     )
     for path, text in texts.items():
         assert (tmp_path / path).read_text() == text
-    for path in new_files():
+    for path in in_package(new_files()):
         assert (tmp_path / path).read_bytes() == (ROOT / path).read_bytes()
 
 
@@ -121,6 +149,10 @@ def test_clean_under_the_rules_of_upstream(texts, tmp_path):
         ("_mlp.py", "make_hidden_layer", "make", "MLP: .*`make_hidden_layer`"),
         ("_attention.py", "qkey, kkey", "kkey, qkey", "MultiheadAttention: insert"),
         ("_attention.py", "output_size,\n", "out_size,\n", "MultiheadAttention: forw"),
+        ("_rnn.py", "lim = math.sqrt", "lim = 2 * math.sqrt", "GRUCell: drop `lim"),
+        ("_embedding.py", "jrandom.normal(", "normal(", "Embedding: replace"),
+        ("_normalisation.py", "jnp.ones(chan", "jnp.full(chan", "GroupNorm: replace"),
+        ("_batch_norm.py", "self.bias = ", "self.b = ", "BatchNorm: insert after"),
     ],
 )
 def test_an_anchor_that_is_gone(site, tmp_path, path, old, new, match):
@@ -130,13 +162,13 @@ def test_an_anchor_that_is_gone(site, tmp_path, path, old, new, match):
     file.write_text(file.read_text().replace(old, new))
     start = rf"^equinox 1\.2\.3: equinox/nn/{path}: "
     with pytest.raises(EditError, match=start + match):
-        edited(tmp_path, "1.2.3")
+        package_texts(tmp_path, "1.2.3")
 
 
 def test_applying_twice_fails(site, tmp_path):
     write_tree(site, PIN.version, tmp_path)
     with pytest.raises(EditError):
-        edited(tmp_path, PIN.version)
+        package_texts(tmp_path, PIN.version)
 
 
 def test_proof(site, tmp_path):
@@ -159,14 +191,32 @@ def test_notice_lists_the_changed_files():
         .split("have been added")
     )
     find = lambda text: re.findall(r"^- (\S+)$", text, re.MULTILINE)
-    assert find(changed) == changed_files()
-    assert find(added) == new_files()
+    assert find(changed) == in_package(changed_files())
+    assert find(added) == in_package(new_files())
 
 
 def test_commits_touch_what_they_add():
     for commit in COMMITS:
         assert commit.subject and commit.body.endswith("\n")
-        assert all((ROOT / path).is_file() for path in commit.package_files)
+        assert all((ROOT / path).is_file() for path in commit.new_files)
+        assert max(map(len, [commit.subject, *commit.body.splitlines()])) <= 88
+        assert all(number in commit.body for number in ("#179", "#387", "#622"))
+
+
+def test_last_commit_leaves_files_as_they_stand_here():
+    """The texts of new files, if they grow from commit to commit."""
+    path = "equinox/nn/init.py"
+    first, *_, last = [commit for commit in COMMITS if path in commit.new_files]
+    texts = [
+        apply(
+            replace(commit, edits=[e for e in commit.edits if e.path == path]),
+            lambda path: pytest.fail(f"{path} is not a file of upstream"),
+            "",
+        )[path]
+        for commit in (first, last)
+    ]
+    assert "reinitialise" not in texts[0]
+    assert texts[1] == (ROOT / path).read_text()
 
 
 def _lines(text: str) -> list[str]:

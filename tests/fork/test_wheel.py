@@ -11,7 +11,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from fork.tree import changed_files, new_files
+from fork.tree import changed_files, in_package, new_files
 from fork.upstream import package_files, pinned, read_pin, ROOT
 
 
@@ -61,15 +61,16 @@ def test_wheel_holds_every_file(wheel):
         names = set(archive.namelist())
         theirs = {path.as_posix() for path in package_files(site)}
         files = {"METADATA", "RECORD", "WHEEL", "licenses/LICENSE", "licenses/NOTICE"}
-        assert names == theirs | set(new_files()) | {f"{info}/{file}" for file in files}
+        added = in_package(new_files())
+        assert names == theirs | set(added) | {f"{info}/{file}" for file in files}
         for path in theirs - set(changed_files()):
             assert archive.read(path) == (site / path).read_bytes()
-        for path in new_files():
+        for path in added:
             assert archive.read(path) == (ROOT / path).read_bytes()
         theirs = site / f"equinox-{PIN.version}.dist-info" / "licenses" / "LICENSE"
         assert archive.read(f"{info}/licenses/LICENSE") == theirs.read_bytes()
         notice = archive.read(f"{info}/licenses/NOTICE").decode()
-        assert all(path in notice for path in changed_files())
+        assert all(path in notice for path in in_package(changed_files()))
 
 
 def test_metadata_is_that_of_upstream(wheel):
@@ -98,7 +99,7 @@ def test_source_distribution_holds_no_upstream_file(dist):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "hatch_build.py", "LICENSE", "NOTICE"} <= names
     packaged = {n for n in names if n.startswith("equinox/") and n.endswith(".py")}
-    assert packaged == set(new_files())
+    assert packaged == set(in_package(new_files()))
 
 
 INSIDE = """
