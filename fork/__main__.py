@@ -4,6 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from fork.check import check, releases, table
+from fork.edits import COMMITS
+from fork.series import SeriesError, write_series
 from fork.tree import diff, EditError, write_tree
 from fork.upstream import pinned, read_pin, UpstreamError
 
@@ -21,16 +24,69 @@ def main() -> None:
         help="link to the new files in this repository, rather than copying them",
     )
     commands.add_parser("diff", help="print the diff against pinned upstream")
+    series = commands.add_parser(
+        "series",
+        help="write the pull request as patches, for a git checkout of upstream",
+        description="Writes one patch per commit of the pull request, to apply with "
+        "`git am`. The checkout must be without uncommitted changes to tracked files, "
+        "and is left as it is.",
+    )
+    series.add_argument("checkout", metavar="CHECKOUT", type=Path)
+    series.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="where to write them; replaces those of an earlier run",
+    )
+    series.add_argument(
+        "--commits",
+        metavar="N",
+        type=int,
+        choices=range(1, len(COMMITS) + 1),
+        default=len(COMMITS),
+        help="only the first N commits",
+    )
+    checks = commands.add_parser(
+        "check",
+        help="say whether the edits apply to other versions of upstream",
+        description="Prints a table of which commits apply to which releases and "
+        "checkouts, and exits with 1 if any does not. Of a release, only the package "
+        "is looked at; of a checkout, also the documentation.",
+    )
+    checks.add_argument(
+        "targets",
+        metavar="VERSION | CHECKOUT",
+        nargs="*",
+        help="defaults to every release from 0.13.0 on",
+    )
     args = parser.parse_args()
     try:
+        run(args)
+    except (EditError, SeriesError, UpstreamError) as e:
+        sys.exit(f"error: {e}")
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted")
+
+
+def run(args: argparse.Namespace) -> None:
+    if args.command == "series":
+        commits = COMMITS[: args.commits]
+        for patch in write_series(args.checkout, args.output, commits):
+            print(patch)
+    elif args.command == "check":
+        results = {target: check(target) for target in args.targets or releases()}
+        print(table(results))
+        errors = [e for row in results.values() for e in row if e is not None]
+        if errors:
+            sys.exit("\n" + "\n".join(f"error: {e}" for e in errors))
+    else:
         pin = read_pin()
         site = pinned(pin)
         if args.command == "tree":
             write_tree(site, pin.version, args.dest, link=args.link)
         else:
             sys.stdout.write(diff(site, pin.version))
-    except (EditError, UpstreamError) as e:
-        sys.exit(f"error: {e}")
 
 
 if __name__ == "__main__":
