@@ -2,6 +2,7 @@ import functools as ft
 import inspect
 import math
 import warnings
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -93,8 +94,8 @@ def test_gates_of_lstm(getkey):
         kwargs = {name: init.constant(value) for name, value in kwargs.items()}
         zero = dict(input=init.zeros, forget=init.zeros, cell=init.zeros)
         bias_init = {**zero, "output": init.zeros, **kwargs}
-        kwargs = dict(weight_init=init.zeros, bias_init=bias_init, key=getkey())
-        h, c = LSTM(1, 1, **kwargs)(jnp.zeros(1), (jnp.zeros(1), jnp.ones(1)))
+        lstm = LSTM(1, 1, weight_init=init.zeros, bias_init=bias_init, key=getkey())
+        h, c = lstm(jnp.zeros(1), (jnp.zeros(1), jnp.ones(1)))
         return h.item(), c.item()
 
     high = 50.0
@@ -118,8 +119,8 @@ def test_gates_of_gru(getkey):
         kwargs = {name: init.constant(value) for name, value in kwargs.items()}
         zero = dict(reset=init.zeros, update=init.zeros, new=init.zeros)
         bias_init = {**zero, "new_hidden": init.zeros, **kwargs}
-        kwargs = dict(weight_init=init.zeros, bias_init=bias_init, key=getkey())
-        return GRU(1, 1, **kwargs)(jnp.zeros(1), jnp.ones(1)).item()
+        gru = GRU(1, 1, weight_init=init.zeros, bias_init=bias_init, key=getkey())
+        return gru(jnp.zeros(1), jnp.ones(1)).item()
 
     high = 50.0
     tanh = math.tanh
@@ -246,8 +247,10 @@ def test_cell_mistakes(cls, num_gates, getkey):
 
 
 def test_embedding(getkey):
-    for mode, n in dict(fan_in=64, fan_out=4000).items():
-        scaling = init.variance_scaling(1.0, mode, "normal")
+    for scaling, n in (
+        (init.variance_scaling(1.0, "fan_in", "normal"), 64),
+        (init.variance_scaling(1.0, "fan_out", "normal"), 4000),
+    ):
         embedding = eqx.nn.Embedding(4000, 64, weight_init=scaling, key=getkey())
         assert std(embedding.weight) == pytest.approx(n**-0.5, rel=0.03)
     embedding = eqx.nn.Embedding(
@@ -348,7 +351,7 @@ def test_norm_without_parameters():
     def fails(key, shape, dtype):
         raise AssertionError
 
-    both = dict(weight_init=fails, bias_init=fails)
+    both: dict[str, Any] = dict(weight_init=fails, bias_init=fails)
     for layer in (
         eqx.nn.LayerNorm(3, use_weight=False, use_bias=False, **both),
         eqx.nn.RMSNorm(3, use_weight=False, use_bias=False, **both),
