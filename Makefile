@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 	$(shell find fork equinox -name '*.py')
 
-.PHONY: demo test lint format tree benchmark clean
+.PHONY: demo test lint format tree pr check benchmark clean
 
 demo: $(VENV)/fork $(VENV)/demo
 	$(BIN)/python examples/digits.py
@@ -20,6 +20,8 @@ lint: $(VENV)/fork $(VENV)/test $(VENV)/lint
 	$(BIN)/ruff check . build/lint/equinox
 	$(BIN)/ruff format --check . build/lint/equinox
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*
+	$(BIN)/zizmor --offline --quiet .github
 
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix .
@@ -29,6 +31,17 @@ format: $(VENV)/lint
 tree: $(VENV)/test
 	rm -rf build/tree
 	$(BIN)/python -m fork tree build/tree --link
+
+# The pull request, checked under upstream's own rules: make pr CHECKOUT=...
+pr: $(VENV)/test
+	@test -n "$(CHECKOUT)" || { echo "usage: make pr CHECKOUT=..." >&2; exit 2; }
+	rm -rf build/pr
+	$(BIN)/python -m fork review "$(CHECKOUT)" --scratch build/pr \
+		$(if $(CHECKS),--checks $(CHECKS))
+
+# To which versions of upstream the pull request applies: make check [TARGETS=...]
+check: $(VENV)/test
+	$(BIN)/python -m fork check $(TARGETS)
 
 benchmark: $(VENV)/fork
 	$(BIN)/python benchmarks/construction.py

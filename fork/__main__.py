@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fork.check import check, releases, table
 from fork.edits import COMMITS
+from fork.review import CHECKS, review
 from fork.series import SeriesError, write_series
 from fork.tree import diff, EditError, write_tree
 from fork.upstream import pinned, read_pin, UpstreamError
@@ -60,6 +61,23 @@ def main() -> None:
         nargs="*",
         help="defaults to every release from 0.13.0 on",
     )
+    reviews = commands.add_parser(
+        "review",
+        help="check the pull request under upstream's own rules",
+        description="Applies the series to a copy of a checkout, and runs the linters, "
+        "the type checker, the tests and the documentation build of upstream on it.",
+    )
+    reviews.add_argument("checkout", metavar="CHECKOUT", type=Path)
+    reviews.add_argument(
+        "--scratch",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="where to put the copy, its environment and the logs; must not exist yet",
+    )
+    reviews.add_argument(
+        "--checks", nargs="+", choices=CHECKS, help="only these; defaults to all"
+    )
     args = parser.parse_args()
     try:
         run(args)
@@ -74,6 +92,9 @@ def run(args: argparse.Namespace) -> None:
         commits = COMMITS[: args.commits]
         for patch in write_series(args.checkout, args.output, commits):
             print(patch)
+    elif args.command == "review":
+        if not review(args.checkout, args.scratch.resolve(), args.checks or CHECKS):
+            sys.exit(1)
     elif args.command == "check":
         results = {target: check(target) for target in args.targets or releases()}
         print(table(results))

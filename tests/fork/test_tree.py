@@ -109,6 +109,9 @@ def test_is_small(site):
 
     ours = changed_files()
     layers, further_layers, reinitialise = map(num_changed, COMMITS)
+    text = (ROOT / "docs" / "pull-request.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [123] \| .* \| (\d+) lines", text, re.MULTILINE)
+    assert [int(row) for row in rows] == [layers, further_layers, reinitialise]
     assert 0 < layers < 150
     assert 0 < further_layers + reinitialise < 120
 
