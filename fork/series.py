@@ -126,9 +126,15 @@ def _replace_directory(new: Path, output: Path) -> list[Path]:
         staged.mkdir()
         for patch in sorted(new.iterdir()):
             (staged / patch.name).write_bytes(patch.read_bytes())
-        if output.exists():
-            output.rename(Path(tmp) / "old")
-        staged.rename(output)
+        old = Path(tmp) / "old"
+        try:
+            if output.exists():
+                output.rename(old)
+            staged.rename(output)
+        except BaseException:
+            if old.exists() and not output.exists():
+                old.rename(output)
+            raise
     return sorted(output.iterdir())
 
 
