@@ -202,12 +202,38 @@ def test_gates_that_cannot_be_traced(cls, num_gates, getkey):
             2 if jrandom.uniform(key) > 0 else 1
         )
 
-    for initialiser in (unrelated_to_key, seeded_by_key, branching):
+    adapted = init.from_jax(unrelated_to_key)
+    for initialiser in (unrelated_to_key, adapted, seeded_by_key, branching):
         both = dict(weight_init=initialiser, bias_init=initialiser)
         cell = cls(3, 5, **both, key=getkey())
         for x in (cell.weight_ih, cell.weight_hh, cell.bias):
             assert len(np.unique(np.asarray(x))) == x.size
             assert x.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("cls, num_gates", cells)
+def test_gates_of_given_arrays(cls, num_gates, getkey):
+    # One call for each gate: nothing is drawn and thrown away.
+    arrays = [np.full((4, 3), i) for i in range(num_gates)]
+    arrays += [np.full((4, 4), i) for i in range(num_gates)]
+    given = iter(arrays)
+    initialiser = lambda key, shape, dtype: next(given)
+    cell = cls(3, 4, use_bias=False, weight_init=initialiser, key=getkey())
+    assert np.array_equal(cell.weight_ih, np.concatenate(arrays[:num_gates]))
+    assert np.array_equal(cell.weight_hh, np.concatenate(arrays[num_gates:]))
+    assert list(given) == []
+
+    # Also beneath another transformation.
+    rng = np.random.default_rng(0)
+
+    @jax.vmap
+    def make(scale):
+        initialiser = lambda key, shape, dtype: scale * rng.normal(size=shape)
+        return cls(3, 4, weight_init=initialiser, key=jrandom.PRNGKey(0)).weight_ih
+
+    with jax.numpy_dtype_promotion("standard"):
+        weights = make(jnp.arange(1.0, 3.0))
+    assert len(np.unique(np.asarray(weights[0]))) == weights[0].size
 
 
 @pytest.mark.parametrize("cls, num_gates", cells)
@@ -298,6 +324,26 @@ def test_norm(make, getkey):
     assert not np.array_equal(drawn.weight, drawn.bias)
     # A key alone changes nothing.
     assert (make(key=getkey()).weight == 1).all()
+
+
+def test_norm_sweep_without_key():
+    scales = jnp.arange(3.0)
+    for make in norms:
+        params = lambda x: eqx.filter(
+            make(weight_init=init.constant(x)), eqx.is_inexact_array
+        )
+        swept = eqx.filter_jit(eqx.filter_vmap(params))(scales)
+        assert np.array_equal(swept.weight.reshape(3, -1)[:, 0], scales)
+    make = lambda x: eqx.nn.Embedding(2, 1, weight_init=init.constant(x)).weight
+    assert np.array_equal(jax.vmap(make)(scales)[:, 1, 0], scales)
+
+    # Not every error is about the key.
+    def concrete(x):
+        initialiser = lambda key, shape, dtype: np.full(shape, float(x))
+        return eqx.nn.LayerNorm(3, weight_init=initialiser).weight
+
+    with pytest.raises(jax.errors.JAXTypeError):
+        jax.jit(concrete)(scales[0])
 
 
 def test_zero_scale_of_residual_branch(getkey):

@@ -258,6 +258,19 @@ def test_weight_norm(getkey):
     assert (new.layer.bias == 1).all()
 
 
+def test_weight_norm_is_partial_or_mixed(getkey):
+    model = eqx.nn.WeightNorm(eqx.nn.Linear(3, 4, key=getkey()))
+    get_g = lambda m: m.g
+    new = reinitialise(
+        eqx.tree_at(get_g, model, None), weight_init=init.ones, key=getkey()
+    )
+    assert new.g is None and (new.layer.weight == 1).all()
+    weight = model.layer.weight.astype(jnp.bfloat16)
+    model = eqx.tree_at(lambda m: m.layer.weight, model, weight)
+    new = reinitialise(model, weight_init=init.ones, key=getkey())
+    assert new.g.dtype == model.g.dtype == jnp.float32
+
+
 def test_spectral_norm(getkey):
     linear = eqx.nn.Linear(3, 4, key=getkey())
     model, state = eqx.nn.make_with_state(eqx.nn.SpectralNorm)(
@@ -485,6 +498,45 @@ def test_mistakes(getkey):
 
     with pytest.raises(ZeroDivisionError, match="^mine"):
         reinitialise(model, weight_init=fails, key=key)
-    linear = eqx.tree_at(lambda l: l.weight, model["linear"], jnp.ones((2, 5)))
+    bad_where: Any
+    for bad_where in (eqx.nn.Linear, lambda layer: True):
+        with pytest.raises(TypeError, match="`where` must be a function"):
+            reinitialise(model, weight_init=init.ones, where=bad_where, key=key)
+    get_weight = lambda l: l.weight
+    linear = eqx.tree_at(get_weight, model["linear"], jnp.ones((2, 5)))
     with pytest.raises(ValueError, match="`\\[0\\]`.*\\(2, 5\\).*\\(2, 2\\)"):
         reinitialise([linear], weight_init=init.ones, key=key)
+    # Which does not matter for the bias.
+    new = reinitialise([linear], bias_init=init.ones, key=key)
+    assert (new[0].bias == 1).all() and new[0].weight is linear.weight
+    linear = eqx.tree_at(get_weight, linear, [jnp.ones((2, 2))])
+    with pytest.raises(ValueError, match="`\\[0\\]`: `weight` is not an array.*`list`"):
+        reinitialise([linear], weight_init=init.ones, key=key)
+
+    get_bias = lambda l: l.bias
+    none = eqx.nn.Linear(2, 2, use_bias=False, key=key)
+    linear = eqx.tree_at(get_bias, none, jnp.ones(2), is_leaf=lambda x: x is None)
+    assert (reinitialise(linear, weight_init=init.ones, key=key).bias == 1).all()
+    with pytest.raises(ValueError, match="made without the `bias`.*`where`"):
+        reinitialise(linear, bias_init=init.ones, key=key)
+
+    class LastAxis(eqx.nn.LayerNorm):
+        def __init__(self, size):
+            super().__init__(size)
+            self.shape = None  # pyright: ignore
+
+    with pytest.raises(ValueError, match="(?s)LastAxis` at `\\['a'\\]`.*`where`"):
+        reinitialise({"a": LastAxis(3)}, weight_init=init.ones, key=key)
+
+
+def test_ensemble_of_given_arrays(getkey):
+    # One call for each member: nothing is drawn and thrown away.
+    make = eqx.filter_vmap(lambda key: eqx.nn.Linear(3, 4, key=key))
+    arrays = [np.full((4, 3), i) for i in range(3)]
+    given = iter(arrays)
+    initialiser = lambda key, shape, dtype: next(given)
+    new = reinitialise(
+        make(jrandom.split(getkey(), 3)), weight_init=initialiser, key=getkey()
+    )
+    assert np.array_equal(new.weight, np.stack(arrays))
+    assert list(given) == []

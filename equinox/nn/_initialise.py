@@ -69,6 +69,9 @@ class ParameterInitialiser(Module):
     does not tell.
     """
 
+    # Whether it calls a function that is not ours, which may do anything.
+    is_adapter = False
+
     def __call__(
         self, key: PRNGKeyArray, shape: Sequence[int], dtype: Any = None
     ) -> Array:
@@ -150,10 +153,20 @@ def draw(
     """Draws by the initialiser that a layer was given as `argument`."""
     check_initialiser(argument, init)
     if isinstance(init, ParameterInitialiser):
-        out = init.draw(param, key, shape, dtype)
+        try:
+            out = init.draw(param, key, shape, dtype)
+        except UnsuitableError as e:
+            message = f"`{argument}` cannot be `{_name(init)}`. {e}"
+            raise UnsuitableError(message) from None
     else:
         out = init(key, shape, dtype)
     return check_result(argument, init, out, shape, dtype)
+
+
+def depends_on(out: Any, key: PRNGKeyArray) -> bool:
+    """Whether what was drawn within a `vmap` over keys depends on them."""
+    # Rather than the type, as there may be further transformations around it.
+    return getattr(out, "_trace", None) is key._trace  # pyright: ignore
 
 
 def per_layer(
@@ -260,6 +273,15 @@ def check_initialiser(argument: str, init: Any) -> None:
         raise TypeError(
             f"`{argument}` must be callable as `init(key, shape, dtype) -> Array`, "
             f"which `{_name(init)}` is not.{_did_you_mean(init)}"
+        )
+
+
+def check_where(where: Any) -> None:
+    """Raises a `TypeError` for whatever cannot be the `where` of `reinitialise`."""
+    if not callable(where) or isinstance(where, type) or not _accepts(where, 2):
+        raise TypeError(
+            "`where` must be a function `where(path, layer)` that returns whether to "
+            f"reinitialise the layer. Got {_describe(where)}."
         )
 
 

@@ -9,6 +9,7 @@ import jax.tree_util as jtu
 from jaxtyping import Array, PRNGKeyArray
 
 from ._initialise import (
+    depends_on,
     draw,
     one_per_name,
     Parameter,
@@ -92,18 +93,22 @@ class _DoesNotUseKey(Exception):
 def draw_each(init: Any, draw_one: Callable[[PRNGKeyArray], _T], keys: Array) -> _T:
     """Makes one draw by `init` for each key: at once if it can be traced."""
 
+    is_ours = isinstance(init, ParameterInitialiser) and not init.is_adapter
+    draws = []
+
     def traced(key):
         out = draw_one(key)
-        if not isinstance(init, ParameterInitialiser):
+        if not is_ours and not any(depends_on(x, key) for x in jtu.tree_leaves(out)):
             # It may use a random number generator of its own. (That of NumPy, say.)
-            if any(type(x) is not type(key) for x in jtu.tree_leaves(out)):
-                raise _DoesNotUseKey
+            # If so then this is the first draw.
+            draws.append(out)
+            raise _DoesNotUseKey
         return out
 
     try:
         return jax.vmap(traced)(keys)
     except (_DoesNotUseKey, jax.errors.JAXTypeError):
-        draws = [draw_one(key) for key in keys]
+        draws += [draw_one(key) for key in keys[len(draws) :]]
         return jtu.tree_map(lambda *xs: jnp.stack(xs), *draws)
 
 

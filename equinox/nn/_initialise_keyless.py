@@ -7,7 +7,7 @@ import jax.random as jrandom
 from jaxtyping import Array, PRNGKeyArray
 
 from .._misc import default_floating_dtype
-from ._initialise import draw, Parameter
+from ._initialise import depends_on, draw, Parameter
 
 
 def init_embedding(
@@ -69,15 +69,17 @@ def _draw_maybe_without_key(
     # With any key, whilst checking that what is drawn does not depend on it.
     def draw_regardless_of(key):
         out = draw_by(key)
-        if type(out) is type(key):
+        if depends_on(out, key):
             raise needs_key
         return out
 
     needs_key = ValueError(
         f"`key` must be given, as the initialiser given as `{argument}` uses it."
     )
+    any_key = jrandom.PRNGKey(0)
     try:
-        keys = jrandom.PRNGKey(0)[None]
-        return jax.vmap(draw_regardless_of, out_axes=None)(keys)
+        return jax.vmap(draw_regardless_of, out_axes=None)(any_key[None])
     except jax.errors.JAXTypeError as e:
+        # Either it needs the value of the key, or else raises this in any case.
+        draw_by(any_key)
         raise needs_key from e

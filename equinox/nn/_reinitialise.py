@@ -19,11 +19,17 @@ from .._tree import tree_at
 from ._batch_norm import BatchNorm
 from ._conv import Conv, ConvTranspose
 from ._embedding import Embedding
-from ._initialise import check_initialiser, Initializer, UnsuitableError
+from ._initialise import (
+    check_initialiser,
+    check_where,
+    Initializer,
+    UnsuitableError,
+)
 from ._initialise_gates import draw_each
 from ._linear import Linear
 from ._normalisation import GroupNorm, LayerNorm, RMSNorm
 from ._rnn import GRUCell, LSTMCell
+from ._shared import SharedNode
 from ._weight_norm import WeightNorm
 
 
@@ -98,7 +104,8 @@ def reinitialise(
 
     **Returns:**
 
-    A copy of `model`, with the same structure, shapes and dtypes. The `g` of an
+    A copy of `model`, with the same structure, shapes and dtypes. (But not necessarily
+    on the same devices: use `jax.jit` with `out_shardings` for that.) The `g` of an
     [`equinox.nn.WeightNorm`][] is set to the norm of the new weight, as when it is
     made. (The state of an [`equinox.nn.SpectralNorm`][] is not part of the model, and
     follows during training.) Nodes that are tied by [`equinox.nn.Shared`][] remain so.
@@ -107,9 +114,9 @@ def reinitialise(
 
     A `ValueError` if nothing would change: if neither initialiser is given, or if no
     layer that is found and chosen has such a parameter. A `ValueError` if a parameter
-    does not have the shape that its layer made it with, or if an initialiser cannot be
-    used for the layer. A `TypeError` if either initialiser is not callable as
-    `init(key, shape, dtype)`.
+    is not an array of the shape that its layer made it with, or if an initialiser
+    cannot be used for the layer. A `TypeError` if either initialiser is not callable as
+    `init(key, shape, dtype)`, or if `where` is not callable as `where(path, layer)`.
     """
     inits = dict(weight_init=weight_init, bias_init=bias_init)
     inits = {argument: init for argument, init in inits.items() if init is not None}
@@ -120,6 +127,10 @@ def reinitialise(
         )
     for argument, init in inits.items():
         check_initialiser(argument, init)
+    if where is not None:
+        check_where(where)
+    if not isinstance(key, jax.Array | np.ndarray):
+        raise TypeError(f"`key` must be a `jax.random.PRNGKey`. Got {key!r}.")
     found: list[str] = []
     chosen: list[str] = []
     drawn: list[str] = []
@@ -145,7 +156,7 @@ def reinitialise(
                 raise ValueError(
                     f"Cannot reinitialise the `{type(node).__name__}` at `{name}`: {e} "
                     "Use `where` to leave out such layers."
-                ) from None
+                ) from e.__cause__
             if values:
                 drawn.append(name)
                 get = lambda layer: [getattr(layer, name) for name in values]
@@ -178,11 +189,20 @@ def _draw(
     """
     cls = next(c for c in type(layer).__mro__ if c in _layers)
     fields = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore
-    params = {
-        name: getattr(layer, name)
-        for name in fields
-        if name.startswith(("weight", "bias")) and _is_array(getattr(layer, name))
-    }
+    params = {}
+    for name in fields:
+        if name.startswith(("weight", "bias")):
+            argument = "weight_init" if name.startswith("weight") else "bias_init"
+            value = getattr(layer, name)
+            if argument not in inits or value is None or isinstance(value, SharedNode):
+                continue
+            if not isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+                raise UnsuitableError(
+                    f"`{name}` is not an array, but a `{type(value).__name__}`."
+                )
+            params[name] = value
+    if len(params) == 0:
+        return {}
     arguments = inspect.signature(cls.__init__).parameters.keys()
     kwargs = {
         name: getattr(layer, name)
@@ -199,10 +219,17 @@ def _draw(
         new = cls(**kwargs, dtype=dtype, **inits, key=key)
         return {name: getattr(new, name) for name in names}
 
-    struct = filter_eval_shape(make, list(params), None, {}, key)
+    try:
+        struct = filter_eval_shape(make, list(params), None, {}, key)
+    except Exception as e:
+        raise UnsuitableError(
+            f"making a `{cls.__name__}` like it raises `{type(e).__name__}: {e}`."
+        ) from e
     # Usually a layer has just a single dtype, and just a single batch shape.
     groups: dict[tuple, list[str]] = {}
     for name, value in params.items():
+        if struct[name] is None:
+            raise UnsuitableError(f"it was made without the `{name}` that it has.")
         shape = struct[name].shape
         batch_shape = value.shape[: value.ndim - len(shape)]
         if value.shape != batch_shape + shape:
@@ -211,7 +238,7 @@ def _draw(
                 f"was made, {shape}."
             )
         argument = "weight_init" if name.startswith("weight") else "bias_init"
-        if argument in inits and 0 not in batch_shape:
+        if 0 not in batch_shape:
             group = (argument, value.dtype, batch_shape)
             groups.setdefault(group, []).append(name)
 
@@ -233,14 +260,14 @@ def _draw(
 
 def _renorm(old: WeightNorm, new: WeightNorm) -> WeightNorm:
     weight = getattr(new.layer, new.weight_name)
-    if weight is getattr(old.layer, old.weight_name):
+    if new.g is None or weight is getattr(old.layer, old.weight_name):
         return new
     # It may be stacked. (If more than one of these fits, then their values agree.)
     norm = new._norm
     for _ in range(new.g.ndim):
         g = norm(weight)
         if g.shape == new.g.shape:
-            return tree_at(lambda x: x.g, new, g)
+            return tree_at(lambda x: x.g, new, g.astype(new.g.dtype))
         norm = jax.vmap(norm)
     return new
 
@@ -250,10 +277,6 @@ def _fold_in(key: PRNGKeyArray, path: tuple) -> PRNGKeyArray:
     for i in (0, 4):
         key = jrandom.fold_in(key, int.from_bytes(digest[i : i + 4], "big"))
     return key
-
-
-def _is_array(x: Any) -> bool:
-    return isinstance(x, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
 
 
 def _enumerate(names: list[str]) -> str:

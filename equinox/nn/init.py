@@ -97,8 +97,7 @@ def _check_is_weight(
 ) -> None:
     if param.is_bias:
         raise UnsuitableError(
-            f"`bias_init` cannot be `{init!r}`, which is for matrices. Use for example "
-            "`eqx.nn.init.zeros`."
+            "It is for matrices, such as weights. Use for example `eqx.nn.init.zeros`."
         )
     if len(param.weight_shape) < 2:
         raise UnsuitableError(
@@ -700,6 +699,8 @@ class from_jax(ParameterInitialiser):
     """
 
     initializer: Callable
+
+    is_adapter = True
 
     def __init__(self, initializer: Initializer):
         """**Arguments:**
