@@ -654,7 +654,6 @@ def test_any_callable(getkey):
     ):
         linear = eqx.nn.Linear(3, 4, weight_init=initialiser, key=getkey())
         assert linear.weight.shape == (4, 3)
-        assert isinstance(initialiser, init.Initializer)
 
 
 def test_result_is_cast(getkey):
@@ -712,6 +711,13 @@ def test_mlp_bad_sequence(getkey):
         eqx.nn.MLP(2, 2, 2, 3, weight_init=inits, scan=True, key=getkey())
     inits = [init.zeros, None, init.ones, init.zeros]
     with pytest.raises(ValueError, match="`weight_init`.*equal.*`scan=True`"):
+        eqx.nn.MLP(2, 2, 2, 3, weight_init=inits, scan=True, key=getkey())
+
+
+def test_scan_with_arrays(getkey):
+    array = jnp.ones((2, 2))
+    inits: Any = [None, array, array + 1, None]
+    with pytest.raises(TypeError, match="`weight_init` must be an initialiser"):
         eqx.nn.MLP(2, 2, 2, 3, weight_init=inits, scan=True, key=getkey())
 
 

@@ -212,6 +212,9 @@ def _one_per_layer(argument: str, init: Any, depth: int, scan: bool) -> list[Any
         # `MLP` makes the empty stack all the same, and so asks for its initialiser.
         # Any will do: none of the given ones, which are for other shapes.
         inits.insert(1, None if init is None else jax.nn.initializers.zeros)
+    for entry in inits if scan else []:
+        if entry is not None:
+            check_initialiser(argument, entry)
     if scan and not all(_is_equal(x, inits[1]) for x in inits[2:-1]):
         raise ValueError(
             f"`{argument}` must have equal entries for all hidden layers if "

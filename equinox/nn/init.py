@@ -688,7 +688,8 @@ class from_jax(ParameterInitialiser):
     shape `(out, in, *spatial)`.
 
     Without it, an initialiser that deduces fans from the shape draws at the wrong
-    scale. The bias of a convolution is drawn with shape `(out,)`.
+    scale. (It still knows nothing of groups, as it sees only the shape.) The bias of a
+    convolution is drawn with shape `(out,)`.
 
     !!! example
 

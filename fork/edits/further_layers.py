@@ -129,8 +129,8 @@ normalisation_arguments = [
     AddParameters(["key: PRNGKeyArray | None = None"], before=None),
     Document(
         """
-- `weight_init`: As [`equinox.nn.Linear`][], but not one that depends on
-    `fan_in` or `fan_out`. Defaults to ones. (Keyword only argument.)
+- `weight_init`: As [`equinox.nn.Linear`][], but not one for matrices,
+    or by `fan_in` or `fan_out`. Defaults to ones. (Keyword only argument.)
 - `bias_init`: As `weight_init`. Defaults to zeros. (Keyword only argument.)
 - `key`: Only needed for initialisers that use it. (Keyword only argument.)
 """,
@@ -215,7 +215,8 @@ factor of up to 0.71, and "orthogonal" recurrent weights are not orthogonal. Bot
 arguments can be given by name, e.g. `bias_init={"forget": eqx.nn.init.ones}`.
 
 Normalisation layers gain a `key`, for the initialisers that need one. The default draws
-the same values as before.
+the same values as before. (Recurrent cells without any hidden units can now be made; it
+used to divide by zero.)
 
 See #179, #387, #622.
 """,

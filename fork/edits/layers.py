@@ -123,8 +123,8 @@ MLP = FileEdits(
                 Document("""
 - `weight_init`: As [`equinox.nn.Linear`][], for the weight of every layer. Can
     also be a sequence of length `depth + 1`, starting with the input layer, in
-    which `None` is the default. (Those for the hidden layers must be equal if
-    `scan=True`.) (Keyword only argument.)
+    which `None` is the default. (If `scan=True` then those for the hidden
+    layers must be equal, and are vmap'd.) (Keyword only argument.)
 - `bias_init`: As `weight_init`, for the biases. (Keyword only argument.)
 """),
                 InsertAfter(
@@ -194,18 +194,24 @@ TRICKS = LineEdits(
         ReplaceSection(
             "## Custom parameter initialisation",
             """
-Most layers take a `weight_init` and a `bias_init` argument. These accept anything in \
-`equinox.nn.init`, and any other function `init(key, shape, dtype)`. For example:
+Layers such as [`equinox.nn.Linear`][] take a `weight_init` and a `bias_init` \
+argument. These are initialisers from `equinox.nn.init`, or any other function \
+`init(key, shape, dtype)`. For example:
 ```python
 he_normal = eqx.nn.init.he_normal()
 mlp = eqx.nn.MLP(3, 3, 64, 2, weight_init=he_normal, key=key)
 ```
 
 Anything else can be done by model surgery, as above, on a model that has been made \
-already. For example, here is how to make the first weight matrix lower triangular:
+already. For example, here is how to make the weight of each of its linear layers \
+lower triangular:
 ```python
-where = lambda mlp: mlp.layers[0].weight
-mlp = eqx.tree_at(where, mlp, replace_fn=jnp.tril)
+def get_weights(model):
+    is_leaf = lambda node: isinstance(node, eqx.nn.Linear)
+    nodes = jax.tree_util.tree_leaves(model, is_leaf=is_leaf)
+    return [node.weight for node in nodes if is_leaf(node)]
+
+mlp = eqx.tree_at(get_weights, mlp, replace_fn=jnp.tril)
 ```
 """,
         )

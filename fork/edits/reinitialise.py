@@ -12,9 +12,9 @@ TRICKS = LineEdits(
             new="""
             ```
 
-            A model that exists already can be initialised again:
+            Here is how to set all biases to zero, in a model that exists already:
             ```python
-            model = eqx.nn.init.reinitialise(model, weight_init=he_normal, key=key)
+            mlp = eqx.nn.init.reinitialise(mlp, bias_init=eqx.nn.init.zeros, key=key)
             """,
         )
     ],

@@ -83,7 +83,7 @@ def test_series_applies(checkout, tmp_path):
     navigation = (checkout / "mkdocs.yml").read_text()
     assert "        - 'api/nn/stateful.md'\n        - 'api/nn/init.md'\n" in navigation
     tricks = (checkout / "docs" / "tricks.md").read_text()
-    assert tricks.startswith("# Tricks\n\n## Custom parameter initialisation\n\nMost")
+    assert tricks.startswith("# Tricks\n\n## Custom parameter initialisation\n\nLay")
     assert tricks.endswith("\n\n## Others\n\nText.\n")
     assert "eqx.tree_at" in tricks and "Old." not in tricks
 
