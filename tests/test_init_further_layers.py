@@ -334,12 +334,12 @@ def test_norm_sweep_without_key():
         )
         swept = eqx.filter_jit(eqx.filter_vmap(params))(scales)
         assert np.array_equal(swept.weight.reshape(3, -1)[:, 0], scales)
-    make = lambda x: eqx.nn.Embedding(2, 1, weight_init=init.constant(x)).weight
-    assert np.array_equal(jax.vmap(make)(scales)[:, 1, 0], scales)
+    table = lambda x: eqx.nn.Embedding(2, 1, weight_init=init.constant(x)).weight
+    assert np.array_equal(jax.vmap(table)(scales)[:, 1, 0], scales)
 
     # Not every error is about the key.
     def concrete(x):
-        initialiser = lambda key, shape, dtype: np.full(shape, float(x))
+        initialiser: Any = lambda key, shape, dtype: np.full(shape, float(x))
         return eqx.nn.LayerNorm(3, weight_init=initialiser).weight
 
     with pytest.raises(jax.errors.JAXTypeError):

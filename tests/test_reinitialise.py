@@ -534,7 +534,7 @@ def test_ensemble_of_given_arrays(getkey):
     make = eqx.filter_vmap(lambda key: eqx.nn.Linear(3, 4, key=key))
     arrays = [np.full((4, 3), i) for i in range(3)]
     given = iter(arrays)
-    initialiser = lambda key, shape, dtype: next(given)
+    initialiser: Any = lambda key, shape, dtype: next(given)
     new = reinitialise(
         make(jrandom.split(getkey(), 3)), weight_init=initialiser, key=getkey()
     )

@@ -98,7 +98,7 @@ def reinitialise(
         `weight_init(key, shape, dtype)`. Defaults to not changing them.
     - `bias_init`: As `weight_init`, for all biases.
     - `where`: A function `where(path, layer)` that returns whether to reinitialise a
-        layer. The `path` is that of [`jax.tree_util.tree_flatten_with_path`][]; see
+        layer. The `path` is that of `jax.tree_util.tree_flatten_with_path`; see
         also `jax.tree_util.keystr`. Defaults to all layers.
     - `key`: A `jax.random.PRNGKey` used to draw the values. (Keyword only argument.)
 
