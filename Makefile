@@ -5,14 +5,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 	$(shell find fork equinox -name '*.py')
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 
-.PHONY: demo test lint format tree pr check benchmark clean
+.PHONY: help demo test test-fast lint format tree pr check benchmark clean python
+
+help:
+	@echo "make demo       install the fork into .venv, and train on handwritten digits"
+	@echo "make test       install the fork, and run all tests"
+	@echo "make test-fast  only those that take less than two minutes in all"
+	@echo "make lint       check this repository and the fork by ruff, pyright and others"
+	@echo "make format     format this repository"
+	@echo "make benchmark  measure what it costs to initialise a large model"
+	@echo "make tree       renew what an editable installation uses, after an edit changed"
+	@echo "make pr CHECKOUT=...     check the pull request on a copy of a checkout of upstream"
+	@echo "make check [TARGETS=...] say to which versions of upstream the edits apply"
+	@echo "make clean      remove .venv and all that was built"
 
 demo: $(VENV)/fork $(VENV)/demo
 	$(BIN)/python examples/digits.py
 
 test: $(VENV)/fork $(VENV)/test
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(VENV)/fork $(VENV)/test
+	$(PYTEST) tests/test_*.py tests/fork/test_codemod.py tests/fork/test_docs.py
 
 lint: $(VENV)/fork $(VENV)/test $(VENV)/lint
 	rm -rf build/lint
@@ -27,19 +43,17 @@ format: $(VENV)/lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# After an edit has changed: renews the package that an editable installation uses.
+# Only what an editable installation uses: `make test` builds a wheel of its own.
 tree: $(VENV)/test
 	rm -rf build/tree
 	$(BIN)/python -m fork tree build/tree --link
 
-# The pull request, checked under upstream's own rules: make pr CHECKOUT=...
 pr: $(VENV)/test
 	@test -n "$(CHECKOUT)" || { echo "usage: make pr CHECKOUT=..." >&2; exit 2; }
 	rm -rf build/pr
 	$(BIN)/python -m fork review "$(CHECKOUT)" --scratch build/pr \
 		$(if $(CHECKS),--checks $(CHECKS))
 
-# To which versions of upstream the pull request applies: make check [TARGETS=...]
 check: $(VENV)/test
 	$(BIN)/python -m fork check $(TARGETS)
 
@@ -49,15 +63,24 @@ benchmark: $(VENV)/fork
 clean:
 	rm -rf $(VENV) build dist
 
-$(VENV)/pip:
+# Says in one line if there is no suitable Python, or if .venv was made by another.
+python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" 2>/dev/null || \
+		{ echo "error: $(PYTHON) is not Python >= 3.10; say which is by 'make PYTHON=...'" >&2; exit 2; }
+	@test ! -e $(VENV) || test "`$(BIN)/python -V 2>&1`" = "`$(PYTHON) -V 2>&1`" || \
+		{ echo "error: $(VENV) was not made by `$(PYTHON) -V`; run 'make clean', or say by which by 'make PYTHON=...'" >&2; exit 2; }
+
+$(VENV)/pip: | python
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	touch $@
 
-$(VENV)/fork: $(VENV)/pip $(SOURCES)
-	$(BIN)/python -m pip install --quiet .
+# Leaves an editable installation as it is.
+$(VENV)/fork: $(VENV)/pip $(SOURCES) | python
+	$(BIN)/python -m pip list --editable --format=freeze | grep -q ^equinox== || \
+		$(BIN)/python -m pip install --quiet .
 	touch $@
 
-$(VENV)/demo $(VENV)/test $(VENV)/lint: $(VENV)/pip pyproject.toml
+$(VENV)/demo $(VENV)/test $(VENV)/lint: $(VENV)/pip pyproject.toml | python
 	$(BIN)/python -m pip install --quiet --group $(@F)
 	touch $@

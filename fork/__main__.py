@@ -8,6 +8,7 @@ from fork.check import check, releases, table
 from fork.edits import COMMITS
 from fork.review import CHECKS, review
 from fork.series import SeriesError, write_series
+from fork.sizes import table as table_of_sizes
 from fork.tree import diff, EditError, write_tree
 from fork.upstream import pinned, read_pin, UpstreamError
 
@@ -25,6 +26,7 @@ def main() -> None:
         help="link to the new files in this repository, rather than copying them",
     )
     commands.add_parser("diff", help="print the diff against pinned upstream")
+    commands.add_parser("sizes", help="print how much each commit changes and adds")
     series = commands.add_parser(
         "series",
         help="write the pull request as patches, for a git checkout of upstream",
@@ -106,6 +108,8 @@ def run(args: argparse.Namespace) -> None:
         site = pinned(pin)
         if args.command == "tree":
             write_tree(site, pin.version, args.dest, link=args.link)
+        elif args.command == "sizes":
+            sys.stdout.write(table_of_sizes(site))
         else:
             sys.stdout.write(diff(site, pin.version))
 

@@ -188,19 +188,20 @@ class Replace(Operation):
 
 
 @dataclass(frozen=True)
-class Drop(Operation):
-    """Removes one statement, given line by line."""
+class ReplaceStatement(Operation):
+    """Replaces one statement, given line by line, by others."""
 
     statement: Sequence[str]
+    new: str
 
     def apply(self, function: cst.FunctionDef) -> cst.FunctionDef:
         node = _only_statement(function, self.statement)
         if "#" in cst.Module([]).code_for_node(node):
             raise CodemodError("would lose a comment")
-        return _replace(function, node, cst.RemoveFromParent())
+        return _replace(function, node, cst.FlattenSentinel(_statements(self.new)))
 
     def __str__(self) -> str:
-        return f"drop `{self.statement[0]}`"
+        return f"replace `{self.statement[0]}`"
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,9 @@ class InsertAfter(Operation):
 
     def apply(self, function: cst.FunctionDef) -> cst.FunctionDef:
         node = _only_statement(function, self.statement)
-        new = cst.parse_module(textwrap.dedent(self.new)).body
-        return _replace(function, node, cst.FlattenSentinel([node, *new]))
+        return _replace(
+            function, node, cst.FlattenSentinel([node, *_statements(self.new)])
+        )
 
     def __str__(self) -> str:
         return f"insert after `{self.statement[0]}`"
@@ -283,28 +285,8 @@ class InsertLines(LineOperation):
 
 
 @dataclass(frozen=True)
-class DropLines(LineOperation):
-    """Removes the lines from that which starts with `first` to before another."""
-
-    first: str
-    before: str
-
-    def apply(self, lines: list[str]) -> list[str]:
-        start, stop = (
-            _only_index([line.lstrip().startswith(anchor) for line in lines])
-            for anchor in (self.first, self.before)
-        )
-        if start > stop:
-            raise CodemodError("they are in the other order")
-        return [*lines[:start], *lines[stop:]]
-
-    def __str__(self) -> str:
-        return f"drop from `{self.first}` to before `{self.before}`"
-
-
-@dataclass(frozen=True)
-class ReplaceSection(LineOperation):
-    """Replaces all between a Markdown heading and the next one of the same level."""
+class AppendToSection(LineOperation):
+    """Appends to what follows a Markdown heading, up to the next of the same level."""
 
     heading: str
     new: str
@@ -314,11 +296,13 @@ class ReplaceSection(LineOperation):
         level = self.heading.split(" ")[0] + " "
         stops = [i for i in range(start, len(lines)) if lines[i].startswith(level)]
         stop = stops[0] if stops else len(lines)
-        new = ["", *self.new.strip("\n").split("\n"), *([""] if stops else [])]
-        return [*lines[:start], *new, *lines[stop:]]
+        while lines[stop - 1] == "":
+            stop -= 1
+        new = textwrap.dedent(self.new).strip("\n")
+        return [*lines[:stop], "", *new.split("\n"), *lines[stop:]]
 
     def __str__(self) -> str:
-        return f"replace the section `{self.heading}`"
+        return f"append to the section `{self.heading}`"
 
 
 @dataclass(frozen=True)
@@ -336,6 +320,10 @@ class LineEdits:
             except CodemodError as e:
                 raise CodemodError(f"{operation}: {e}") from None
         return "\n".join(lines) + "\n"
+
+
+def _statements(code: str) -> Sequence[cst.BaseStatement]:
+    return cst.parse_module(textwrap.dedent(code)).body  # pyright: ignore
 
 
 def _before(before: str | None) -> str:

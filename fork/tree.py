@@ -44,7 +44,7 @@ def apply(commit: Commit, read: Callable[[str], str], name: str) -> dict[str, st
     for edits in commit.edits:
         path = edits.path
         try:
-            text = edits.apply(texts.get(path) or read(path))
+            text = edits.apply(read(path))
         except FileNotFoundError:
             raise EditError(f"{name}: {path}: there is no such file") from None
         except CodemodError as e:
@@ -106,6 +106,7 @@ def write_tree(site: Path, version: str, dest: Path, *, link: bool = False) -> N
         (dest / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(site / path, dest / path)
     for path, text in texts.items():
+        (dest / path).parent.mkdir(parents=True, exist_ok=True)
         if link and path in new_files() and text == read_own(path):
             (dest / path).symlink_to(ROOT / path)
         else:

@@ -1,18 +1,16 @@
 import inspect
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from numbers import Number
+from typing import Any, Protocol, runtime_checkable, TYPE_CHECKING, TypeVar
 
 import jax
-import jax.core
+import jax.nn.initializers as jinit
 import jax.numpy as jnp
+import jax.random as jrandom
 import jax.tree_util as jtu
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
-from .._filters import is_array
-from .._misc import default_floating_dtype
-from .._module import Module
 from ._misc import default_init
 
 
@@ -20,348 +18,188 @@ from ._misc import default_init
 class Initializer(Protocol):
     """The type of an initialiser: any callable `init(key, shape, dtype) -> Array`.
 
-    This is JAX's own convention: everything that `equinox.nn.init` and
-    `jax.nn.initializers` make is an initialiser, and so is any function or lambda of
-    that form.
+    This is the convention of `jax.nn.initializers`, of Flax and of Haiku, including
+    the layout: for the weight of a linear map, `shape` is `(*spatial, in, out)`. The
+    layer turns the result into the layout in which it stores it. So everything in
+    `equinox.nn.init` and in `jax.nn.initializers` is an initialiser, and so is any
+    function of your own.
+
+    An initialiser must be a pure function of `key`. In particular it may be called
+    under `jax.jit` and `jax.vmap`: the groups of a convolution, the gates of a
+    recurrent cell and the layers of a stack are drawn together, with a key each. (A
+    generator of random numbers such as NumPy's would give all of them the same values.)
+
+    The `dtype` is that of the layer, or `jax.numpy.float32` if that has fewer bits. The
+    result is cast to the dtype of the layer.
     """
 
-    def __call__(
-        self, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any, /
-    ) -> Array: ...
+    def __call__(self, key: Any, shape: tuple[int, ...], dtype: Any, /) -> Array: ...
 
 
-class Parameter(NamedTuple):
-    """What a layer tells our own initialisers about the parameter being drawn.
+if TYPE_CHECKING:
+    _Name = TypeVar("_Name", bound=str)
+    PerName = Initializer | Mapping[_Name, Initializer | None] | None
+else:
 
-    A bias is described by the weight that it belongs to: `weight_shape` and `groups`
-    are always those of the weight, `(out, in // groups, *spatial)`. A parameter that
-    does not belong to a linear map has an empty `weight_shape`.
+    class PerName:  # At run time, `per_name` checks the names.
+        __class_getitem__ = lambda cls, names: Initializer | Mapping | None
+
+
+def init_weight(init, key, shape, dtype, lim, num_blocks=1, flip=False) -> Array:
+    """Draws the weight of a linear map, stored as `(out, in, *spatial)`.
+
+    It may consist of several linear maps side by side along `out`, which are drawn one
+    by one. With `flip` it is stored with its spatial axes reversed.
     """
-
-    weight_shape: tuple[int, ...]
-    groups: int = 1
-    is_bias: bool = False
-    is_transposed: bool = False  # That is to say, of a transposed convolution.
-
-    @property
-    def fan_in(self) -> int:
-        return math.prod(self.weight_shape[1:])
-
-    @property
-    def fan_out(self) -> int:
-        out, _, *spatial = self.weight_shape
-        return (out // self.groups) * math.prod(spatial)
-
-    @property
-    def fan_in_limit(self) -> float:
-        return 1.0 if self.fan_in == 0 else 1 / math.sqrt(self.fan_in)
-
-
-class UnsuitableError(ValueError):
-    """Raised by one of our initialisers that cannot draw the parameter at hand."""
-
-
-class ParameterInitialiser(Module):
-    """Base of the initialisers in `equinox.nn.init`.
-
-    As for any other callable, `init(key, shape, dtype)` is all that there is to using
-    one by hand. A layer however calls `draw`, and so hands over what the shape alone
-    does not tell.
-    """
-
-    # Whether it calls a function that is not ours, which may do anything.
-    is_adapter = False
-
-    def __call__(
-        self, key: PRNGKeyArray, shape: Sequence[int], dtype: Any = None
-    ) -> Array:
-        """**Arguments:**
-
-        - `key`: A `jax.random.PRNGKey` used to draw the values.
-        - `shape`: The shape to draw, read as `(out, in, *spatial)`.
-        - `dtype`: The dtype to draw. Defaults to either `jax.numpy.float32` or
-            `jax.numpy.float64` depending on whether JAX is in 64-bit mode.
-
-        **Returns:**
-
-        A JAX array of shape `shape` and dtype `dtype`.
-        """
-        dtype = default_floating_dtype() if dtype is None else dtype
-        shape = tuple(shape)
-        return self.draw(Parameter(shape), key, shape, dtype)
-
-    def draw(
-        self, param: Parameter, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any
-    ) -> Array:
-        raise NotImplementedError
-
-    def __hash__(self) -> int:
-        # Unlike that of `Module`, allows for arrays.
-        leaves, treedef = jtu.tree_flatten(self)
-        leaves = ((x.shape, x.dtype) if is_array(x) else x for x in leaves)
-        return hash((treedef, *leaves))
-
-
-def init_weight(
-    init: Any,
-    key: PRNGKeyArray,
-    shape: tuple[int, ...],
-    dtype: Any,
-    groups: int = 1,
-    is_transposed: bool = False,
-) -> Array:
-    """Draws the weight of a layer. `init` is its `weight_init` argument."""
-    param = Parameter(shape, groups, is_transposed=is_transposed)
-    return _initialise("weight_init", init, key, shape, dtype, param)
-
-
-def init_bias(
-    init: Any,
-    key: PRNGKeyArray,
-    shape: tuple[int, ...],
-    dtype: Any,
-    weight_shape: tuple[int, ...],
-    groups: int = 1,
-) -> Array:
-    """Draws the bias of a layer. `init` is its `bias_init` argument."""
-    param = Parameter(weight_shape, groups, is_bias=True)
-    return _initialise("bias_init", init, key, shape, dtype, param)
-
-
-def _initialise(
-    argument: str,
-    init: Any,
-    key: PRNGKeyArray,
-    shape: tuple[int, ...],
-    dtype: Any,
-    param: Parameter,
-) -> Array:
+    check_initialiser("weight_init", init)
     if init is None:
-        return default_init(key, shape, dtype, param.fan_in_limit)
-    else:
-        return draw(argument, init, key, shape, dtype, param)
+        return default_init(key, shape, dtype, lim)
+    out, in_, *spatial = shape
+    block_shape = (*spatial, in_, out // num_blocks)
+
+    def draw_block(key):
+        block = draw("weight_init", init, key, block_shape, dtype)
+        block = jnp.moveaxis(block, (-1, -2), (0, 1))
+        return jnp.flip(block, range(2, block.ndim)) if flip else block
+
+    if num_blocks == 1:
+        return draw_block(key)
+    return jax.vmap(draw_block)(jrandom.split(key, num_blocks)).reshape(shape)
 
 
-def draw(
-    argument: str,
-    init: Any,
-    key: PRNGKeyArray,
-    shape: tuple[int, ...],
-    dtype: Any,
-    param: Parameter,
-) -> Array:
-    """Draws by the initialiser that a layer was given as `argument`."""
-    check_initialiser(argument, init)
-    if isinstance(init, ParameterInitialiser):
-        try:
-            out = init.draw(param, key, shape, dtype)
-        except UnsuitableError as e:
-            message = f"`{argument}` cannot be `{_name(init)}`. {e}"
-            raise UnsuitableError(message) from None
-    else:
-        out = init(key, shape, dtype)
-    return check_result(argument, init, out, shape, dtype)
+def init_bias(init, key, shape, dtype, lim, use_bias) -> Array | None:
+    """Draws the bias of a linear map, stored as `(out, 1, ..., 1)`, if it has one."""
+    check_initialiser("bias_init", init)
+    if not use_bias:
+        return None
+    if init is None:
+        return default_init(key, shape, dtype, lim)
+    return draw("bias_init", init, key, shape[:1], dtype).reshape(shape)
 
 
-def depends_on(out: Any, key: PRNGKeyArray) -> bool:
-    """Whether what was drawn within a `vmap` over keys depends on them."""
-    # Rather than the type, as there may be further transformations around it.
-    return getattr(out, "_trace", None) is key._trace  # pyright: ignore
-
-
-def per_layer(
-    weight_init: Any, bias_init: Any, depth: int, scan: bool
-) -> list[dict[str, Any]]:
-    """The `weight_init` and `bias_init` arguments of each of `depth + 1` layers.
-
-    With `scan` the hidden layers are a single stack (an empty one if `depth == 1`),
-    and so they must agree on their initialiser.
-    """
-    weight_inits = _one_per_layer("weight_init", weight_init, depth, scan)
-    bias_inits = _one_per_layer("bias_init", bias_init, depth, scan)
-    return [
-        dict(weight_init=w, bias_init=b)
-        for w, b in zip(weight_inits, bias_inits, strict=True)
-    ]
-
-
-def per_name(
-    weight_init: Any, bias_init: Any, names: tuple[str, ...]
-) -> dict[str, dict[str, Any]]:
-    """The `weight_init` and `bias_init` arguments of each of the named layers."""
-    weight_inits = one_per_name("weight_init", weight_init, names)
-    bias_inits = one_per_name("bias_init", bias_init, names)
-    return {
-        name: dict(weight_init=weight_inits[name], bias_init=bias_inits[name])
-        for name in names
-    }
-
-
-def _one_per_layer(argument: str, init: Any, depth: int, scan: bool) -> list[Any]:
-    if isinstance(init, Sequence) and not isinstance(init, str | bytes):
-        inits = list(init)
-        if len(inits) != depth + 1:
-            raise ValueError(
-                f"`{argument}` must be one initialiser, or a sequence of `depth + 1` "
-                f"(={depth + 1}) initialisers, input layer first. Got a sequence of "
-                f"length {len(inits)}."
-            )
-    else:
-        inits = [init] * (depth + 1)
-    if scan and depth == 1:
-        # `MLP` makes the empty stack all the same, and so asks for its initialiser.
-        # Any will do: none of the given ones, which are for other shapes.
-        inits.insert(1, None if init is None else jax.nn.initializers.zeros)
-    for entry in inits if scan else []:
-        if entry is not None:
-            check_initialiser(argument, entry)
-    if scan and not all(_is_equal(x, inits[1]) for x in inits[2:-1]):
-        raise ValueError(
-            f"`{argument}` must have equal entries for all hidden layers if "
-            f"`scan=True`, as these are drawn as one stack. Got {inits[1:-1]}."
-        )
-    return inits
-
-
-def _is_equal(x: Any, y: Any) -> bool:
-    if x is y:
-        return True
-    x_leaves, x_treedef = jtu.tree_flatten(x)
-    y_leaves, y_treedef = jtu.tree_flatten(y)
-    if x_treedef != y_treedef:
-        return False
-    # The values of tracers are not known: they are equal if they are the same.
-    pairs = list(zip(x_leaves, y_leaves))
-    has_tracer = any(isinstance(leaf, jax.core.Tracer) for leaf in x_leaves + y_leaves)
-    return all(a is b for a, b in pairs) if has_tracer else bool(x == y)
-
-
-def one_per_name(argument: str, init: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    """The initialiser for each of `names`, of an argument that may be a mapping."""
-    if not isinstance(init, Mapping):
-        return dict.fromkeys(names, init)
-    for name in init:
-        if name not in names:
-            raise ValueError(
-                f"`{argument}` has an unknown key {name!r}. The accepted keys are "
-                f"{', '.join(map(repr, names))}."
-            )
-    return {name: init.get(name) for name in names}
-
-
-def check_initialiser(argument: str, init: Any) -> None:
-    """Raises a `TypeError` for whatever cannot be an initialiser."""
-    if not callable(init):
-        if isinstance(init, str):
-            hint = "Initialisers are not looked up by name."
-        elif isinstance(init, bool):
-            hint = ""
-        elif isinstance(init, int | float | complex | np.generic):
-            hint = f"For a constant, write `eqx.nn.init.constant({init})`."
-        elif isinstance(init, jax.Array | np.ndarray):
-            hint = "For a given array, write `lambda key, shape, dtype: array`."
-        elif isinstance(init, Mapping | Sequence):
-            hint = (
-                "Sequences and mappings of initialisers are accepted only by the "
-                "layers whose documentation says so."
-            )
-        else:
-            hint = ""
-        raise TypeError(
-            f"`{argument}` must be an initialiser, i.e. a callable "
-            "`init(key, shape, dtype) -> Array` such as `eqx.nn.init.zeros` or "
-            f"`eqx.nn.init.he_normal()`. Got {_describe(init)}. {hint}".rstrip()
-        )
-    if isinstance(init, type) or not _accepts(init, 3):
-        raise TypeError(
-            f"`{argument}` must be callable as `init(key, shape, dtype) -> Array`, "
-            f"which `{_name(init)}` is not.{_did_you_mean(init)}"
-        )
-
-
-def check_where(where: Any) -> None:
-    """Raises a `TypeError` for whatever cannot be the `where` of `reinitialise`."""
-    if not callable(where) or isinstance(where, type) or not _accepts(where, 2):
-        raise TypeError(
-            "`where` must be a function `where(path, layer)` that returns whether to "
-            f"reinitialise the layer. Got {_describe(where)}."
-        )
-
-
-def check_result(
-    argument: str, init: Any, out: Any, shape: tuple[int, ...], dtype: Any
-) -> Array:
-    """Checks what an initialiser returned, and casts it to the dtype of the layer."""
-    if not _is_numeric_array(out):
-        hint = _did_you_mean(init) if callable(out) else ""
-        raise TypeError(
-            f"`{argument}` must return an array. Got {_describe(out)} from "
-            f"`{_name(init)}`.{hint}"
-        )
-    if out.shape != shape:
-        raise ValueError(
-            f"`{argument}` must return an array of shape {shape}. Got shape "
-            f"{out.shape} from `{_name(init)}`."
-        )
+def draw(argument, init, key, shape, dtype) -> Array:
+    """Calls the initialiser that a layer was given as `argument`."""
+    # In 16 bits or fewer, JAX draws normals from as few as 128 distinct values.
+    is_small = jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize <= 2
+    out: Any = init(key, shape, jnp.float32 if is_small else dtype)
+    must = f"`{argument}` must return an array"
+    if not isinstance(out, jax.Array | np.ndarray | np.generic):
+        hint = _did_you_mean(init) if callable(out) else "."
+        raise TypeError(f"{must}. Got {_shorten(out)} from {_shorten(init)}{hint}")
     if not keeps_kind(out.dtype, dtype):
-        raise TypeError(
-            f"`{argument}` must return an array that can be cast to the dtype "
-            f"{jnp.dtype(dtype).name} of the parameter. Got dtype {out.dtype.name} "
-            f"from `{_name(init)}`."
-        )
-    # Also makes weakly typed results strongly typed.
+        raise TypeError(f"{must} that casts to {jnp.dtype(dtype)}. Got {out.dtype}.")
+    if out.shape != shape:
+        layout = "(As in JAX, that of a weight is `(*spatial, in, out)`.)"
+        raise ValueError(f"{must} of shape {shape}. Got {out.shape}. {layout}")
     return jnp.asarray(out, dtype)
 
 
-def keeps_kind(from_dtype: Any, to_dtype: Any) -> bool:
+def keeps_kind(from_dtype, to_dtype) -> bool:
     """Whether a cast keeps the kind of number. (Complex to real does not.)"""
-    kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
-    from_kind, to_kind = (
-        [jnp.issubdtype(dtype, kind) for kind in kinds].index(True)
-        for dtype in (from_dtype, to_dtype)
-    )
-    return from_kind <= to_kind
+    kinds = (jnp.complexfloating, jnp.floating, jnp.integer, jnp.bool_)
+    to_kind = [jnp.issubdtype(to_dtype, kind) for kind in kinds].index(True)
+    return any(jnp.issubdtype(from_dtype, kind) for kind in kinds[to_kind:])
 
 
-def _is_numeric_array(x: Any) -> bool:
-    return isinstance(x, jax.Array | np.ndarray | np.generic) and (
-        jnp.issubdtype(x.dtype, jnp.number) or jnp.issubdtype(x.dtype, jnp.bool_)
-    )
+def per_layer(weight_init, bias_init, depth) -> list[dict[str, Any]]:
+    """The `weight_init` and `bias_init` of each layer of an `MLP`."""
+
+    def one_per_layer(argument, init):
+        # A callable is an initialiser, even if it happens to be a tuple as well.
+        if callable(init) or isinstance(init, str) or not isinstance(init, Sequence):
+            init = [init] * (depth + 1)
+        elif len(init) != depth + 1:
+            raise ValueError(
+                f"`{argument}` must be one initialiser, or a sequence of `depth + 1` "
+                f"(={depth + 1}) of them, input layer first. Got {len(init)}."
+            )
+        # Without hidden layers, `scan=True` makes an empty stack of them.
+        empty = [None if init[0] is None else jinit.zeros] if depth == 1 else []
+        return [*init[:1], *empty, *init[1:]]
+
+    weight_inits = one_per_layer("weight_init", weight_init)
+    return _pairs(weight_inits, one_per_layer("bias_init", bias_init))
 
 
-def _accepts(fn: Any, num_args: int) -> bool:
-    try:
-        signature = inspect.signature(fn)
-    except (TypeError, ValueError):  # Some builtins do not have a signature.
-        return True
-    try:
-        signature.bind(*([None] * num_args))
-    except TypeError:
-        return False
-    return True
+def make_stack(make, keys, kwargs) -> Any:
+    """Stacks the layers `make(key, kwargs)`: by `jax.vmap` if all `kwargs` agree."""
+    if all(x is y for kw in kwargs for x, y in zip(kw.values(), kwargs[0].values())):
+        return jax.vmap(lambda key: make(key, kwargs[0]))(keys)
+    layers = [make(key, kw) for key, kw in zip(keys, kwargs)]
+    return jtu.tree_map(lambda *xs: jnp.stack(xs), *layers)
 
 
-def _did_you_mean(init: Any) -> str:
-    name = _name(init)
-    if not name.isidentifier():
-        return ""
-    args = "" if _accepts(init, 0) else "..."
-    return (
-        f" If `{name}` is a function that makes initialisers, then did you mean "
-        f"`{name}({args})`?"
-    )
+def per_projection(weight_init, bias_init, has_bias) -> dict[str, dict[str, Any]]:
+    """The `weight_init` and `bias_init` of each projection of `MultiheadAttention`."""
+    names = ("query", "key", "value", "output")
+    weight_inits = per_name("weight_init", weight_init, dict.fromkeys(names, True))
+    bias_inits = per_name("bias_init", bias_init, dict(zip(names, has_bias)))
+    return dict(zip(names, _pairs(weight_inits.values(), bias_inits.values())))
 
 
-def _describe(x: Any) -> str:
-    if isinstance(x, jax.Array | np.ndarray):
-        return f"an array of shape {x.shape} and dtype {x.dtype}"
+def per_name(argument, init, is_used) -> dict[str, Any]:
+    """The initialisers of an argument that may be a mapping by name.
+
+    `is_used` says of each name whether the layer has that parameter.
+    """
+    # A callable is an initialiser, even if it happens to be a mapping as well.
+    if callable(init) or not isinstance(init, Mapping):
+        check_initialiser(argument, init)
+        return dict.fromkeys(is_used, init)
+    for name, value in init.items():
+        if name not in is_used or (value is not None and not is_used[name]):
+            accepted = ", ".join(map(repr, is_used))
+            raise ValueError(
+                f"`{argument}` has the key {name!r}. The accepted keys are {accepted}, "
+                "each if the layer has that parameter."
+            )
+        check_initialiser(argument, value)
+    return {name: init.get(name) for name in is_used}
+
+
+def _pairs(weight_inits, bias_inits) -> list[dict[str, Any]]:
+    pairs = zip(weight_inits, bias_inits)
+    return [dict(weight_init=weight, bias_init=bias) for weight, bias in pairs]
+
+
+def check_initialiser(argument, init) -> None:
+    is_init = takes(init, "key", "shape", "dtype") and not isinstance(init, type)
+    if init is None or is_init:
+        return
+    if isinstance(init, jax.Array | np.ndarray):
+        hint = "; for a given array, use `eqx.tree_at` once the layer is made."
+    elif isinstance(init, Number):
+        hint = f"; for a constant, write `eqx.nn.init.constant({init})`."
     else:
-        return f"{_shorten(repr(x))} of type `{type(x).__name__}`"
+        hint = _did_you_mean(init)
+    raise TypeError(
+        f"`{argument}` must be an initialiser, i.e. be called as `init(key, shape, "
+        f"dtype)`, such as `eqx.nn.init.zeros`. Got {_shorten(init)}{hint}"
+    )
 
 
-def _name(init: Any) -> str:
-    return _shorten(getattr(init, "__name__", None) or repr(init))
+def takes(fn, *names) -> bool:
+    """Whether `fn` can be called with arguments of this meaning."""
+    try:
+        arguments = inspect.signature(fn).bind(*names).arguments
+    except (TypeError, ValueError):
+        return False
+    # Unlike `numpy.zeros`, which takes its shape first.
+    return arguments.get("shape", "shape") == "shape"
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= 100 else text[:97] + "..."
+def _did_you_mean(init) -> str:
+    name = getattr(init, "__name__", "")
+    try:
+        first = next(iter(inspect.signature(init).parameters), "")
+    except (TypeError, ValueError):
+        return "."
+    call = f"{name}()" if takes(init) else f"{name}(...)"
+    if first == "shape":
+        call = f"lambda key, shape, dtype: {name}(shape, dtype)"
+    return f"; did you mean `{call}`?" if name.isidentifier() else "."
+
+
+def _shorten(x) -> str:
+    text = repr(x)
+    return text if len(text) <= 100 else f"{text[:97]}..."

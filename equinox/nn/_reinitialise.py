@@ -1,9 +1,9 @@
-import dataclasses
-import functools as ft
 import hashlib
 import inspect
-import math
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -13,272 +13,265 @@ import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from .._eval_shape import filter_eval_shape
+from .._eval_shape import cached_filter_eval_shape
+from .._jit import _JitWrapper
 from .._module import Module
+from .._pretty_print import tree_pformat
 from .._tree import tree_at
 from ._batch_norm import BatchNorm
 from ._conv import Conv, ConvTranspose
 from ._embedding import Embedding
-from ._initialise import (
-    check_initialiser,
-    check_where,
-    Initializer,
-    UnsuitableError,
-)
-from ._initialise_gates import draw_each
+from ._initialise import check_initialiser, Initializer, takes
 from ._linear import Linear
 from ._normalisation import GroupNorm, LayerNorm, RMSNorm
 from ._rnn import GRUCell, LSTMCell
-from ._shared import SharedNode
+from ._shared import Shared, SharedNode
 from ._weight_norm import WeightNorm
 
 
 _T = TypeVar("_T")
-_layers = (
-    BatchNorm,
-    Conv,
-    ConvTranspose,
-    Embedding,
-    GroupNorm,
-    GRUCell,
-    LayerNorm,
-    Linear,
-    LSTMCell,
-    RMSNorm,
-)
+_Init = Initializer | Mapping[str, Initializer | None] | None
+_norms = (BatchNorm, GroupNorm, LayerNorm, RMSNorm)
+# Every layer that draws parameters of its own.
+_layers = (*_norms, Conv, ConvTranspose, Embedding, GRUCell, Linear, LSTMCell)
+_arrays = (jax.Array, np.ndarray, jax.ShapeDtypeStruct)
 
 
 def reinitialise(
     model: _T,
     *,
-    weight_init: Initializer | None = None,
-    bias_init: Initializer | None = None,
-    where: Callable[[tuple, Module], bool] | None = None,
+    weight_init: _Init = None,
+    bias_init: _Init = None,
+    select: Callable[[tuple, Module], bool] | None = None,
     key: PRNGKeyArray,
 ) -> _T:
-    """Draws afresh the parameters of every layer in a model.
+    """Draws afresh the parameters of the layers in a model.
 
     !!! example
 
         ```python
         # Set all biases to zero.
-        model = eqx.nn.init.reinitialise(model, bias_init=eqx.nn.init.zeros, key=key)
+        model = eqx.nn.reinitialise(model, bias_init=eqx.nn.init.zeros, key=key)
 
-        # Reinitialise only the linear and convolutional layers of `model.encoder`.
-        def where(path, layer):
-            in_encoder = jax.tree_util.keystr(path).startswith(".encoder")
-            return in_encoder and isinstance(layer, eqx.nn.Linear | eqx.nn.Conv)
+        # Draw all weights from another distribution. (But for the scale of
+        # normalisation layers.)
+        he_normal = eqx.nn.init.he_normal()
+        model = eqx.nn.reinitialise(model, weight_init=he_normal, key=key)
 
-        model = eqx.nn.init.reinitialise(
-            model, weight_init=eqx.nn.init.he_normal(), where=where, key=key
-        )
+        # Draw everything from its default distribution.
+        model = eqx.nn.reinitialise(model, key=key)
+
+        # Only some layers: those within `model.encoder`, or of some type.
+        in_encoder = lambda path, layer: path[0].name == "encoder"
+        model = eqx.nn.reinitialise(model, select=in_encoder, key=key)
+        is_lstm = lambda path, layer: isinstance(layer, eqx.nn.LSTMCell)
+        forget = {"forget": eqx.nn.init.ones}
+        model = eqx.nn.reinitialise(model, bias_init=forget, select=is_lstm, key=key)
         ```
 
     The layers are [`equinox.nn.Linear`][], [`equinox.nn.Conv`][],
-    [`equinox.nn.ConvTranspose`][], [`equinox.nn.GRUCell`][], [`equinox.nn.LSTMCell`][],
-    [`equinox.nn.Embedding`][], [`equinox.nn.LayerNorm`][], [`equinox.nn.RMSNorm`][],
-    [`equinox.nn.GroupNorm`][] and [`equinox.nn.BatchNorm`][], and whatever subclasses
-    or is made of these. They are found anywhere in `model`, also if it was made by
-    [`equinox.filter_vmap`][]: then each member of the ensemble is drawn for itself.
+    [`equinox.nn.ConvTranspose`][] (and those for a fixed number of dimensions),
+    [`equinox.nn.GRUCell`][], [`equinox.nn.LSTMCell`][], [`equinox.nn.Embedding`][],
+    [`equinox.nn.LayerNorm`][], [`equinox.nn.RMSNorm`][], [`equinox.nn.GroupNorm`][] and
+    [`equinox.nn.BatchNorm`][], and whatever is made of these. They are found anywhere
+    in `model`, also if they are stacked by [`equinox.filter_vmap`][]. (Then each member
+    of the stack is drawn for itself.)
 
-    Every layer is drawn as if it was made anew with these initialisers. In particular,
-    recurrent cells are drawn gate by gate. The values drawn for a layer depend only on
-    `key` and on the path to the layer: they are the same whatever other layers there
-    are, and whichever of these are chosen by `where`.
+    Each layer is drawn as if it was made anew. The values depend only on `key` and on
+    the path to the layer: they are the same whatever other layers there are, and
+    whichever of these are selected.
 
     !!! warning
 
-        The weight of a normalisation layer is its scale, which usually is to remain
-        one. Use `where` to leave out such layers.
+        The parameters of other modules are not drawn. If such a module has an array
+        that is named `weight` or `bias`, then this is an error, as it is for a subclass
+        of a layer that has an `__init__` method of its own, and for a layer that is
+        hidden within a function that is not a PyTree, such as `jax.jit(layer)`. Use
+        `select` if you know what you want: then nothing else is looked at. Arrays under
+        any other name are left as they are.
 
     **Arguments:**
 
     - `model`: Any PyTree.
-    - `weight_init`: The initialiser for all weights, which is called as
-        `weight_init(key, shape, dtype)`. Defaults to not changing them.
-    - `bias_init`: As `weight_init`, for all biases.
-    - `where`: A function `where(path, layer)` that returns whether to reinitialise a
-        layer. The `path` is that of `jax.tree_util.tree_flatten_with_path`; see
-        also `jax.tree_util.keystr`. Defaults to all layers.
+    - `weight_init`: The `weight_init` argument of each layer. Defaults to not changing
+        weights.
+    - `bias_init`: The `bias_init` argument of each layer. Defaults to not changing
+        biases. If neither this nor `weight_init` is given, then all weights and biases
+        are drawn as they are by default.
+    - `select`: A function `select(path, layer)` that returns whether to draw a layer,
+        in which `path` is that of `jax.tree_util.tree_flatten_with_path`. Defaults to
+        all layers, except that `weight_init` is not used for the weights of
+        normalisation layers.
     - `key`: A `jax.random.PRNGKey` used to draw the values. (Keyword only argument.)
 
     **Returns:**
 
-    A copy of `model`, with the same structure, shapes and dtypes. (But not necessarily
-    on the same devices: use `jax.jit` with `out_shardings` for that.) The `g` of an
-    [`equinox.nn.WeightNorm`][] is set to the norm of the new weight, as when it is
-    made. (The state of an [`equinox.nn.SpectralNorm`][] is not part of the model, and
-    follows during training.) Nodes that are tied by [`equinox.nn.Shared`][] remain so.
+    A copy of `model`, with the same structure, shapes and dtypes. (To keep its sharding
+    as well, use `jax.jit` with `out_shardings`.) If the model was made by
+    [`equinox.filter_eval_shape`][], then what is drawn becomes an array.
+
+    The `g` of an [`equinox.nn.WeightNorm`][] is set to the norm of the new weight, as
+    when it is made. (The state of an [`equinox.nn.SpectralNorm`][] is not part of the
+    model.) Nodes that are tied by [`equinox.nn.Shared`][] remain so.
 
     **Raises:**
 
-    A `ValueError` if nothing would change: if neither initialiser is given, or if no
-    layer that is found and chosen has such a parameter. A `ValueError` if a parameter
-    is not an array of the shape that its layer made it with, or if an initialiser
-    cannot be used for the layer. A `TypeError` if either initialiser is not callable as
-    `init(key, shape, dtype)`, or if `where` is not callable as `where(path, layer)`.
+    A `ValueError` if no layer that is found and selected has such a parameter, if a
+    parameter does not have the shape that its layer made it with, or in the cases
+    above. A `TypeError` if an argument is of the wrong type. Whatever an initialiser
+    raises, with a note that tells the layer.
     """
-    inits = dict(weight_init=weight_init, bias_init=bias_init)
-    inits = {argument: init for argument, init in inits.items() if init is not None}
-    if len(inits) == 0:
-        raise ValueError(
-            "There is nothing to do: at least one of `weight_init` and `bias_init` "
-            "must be given."
-        )
-    for argument, init in inits.items():
-        check_initialiser(argument, init)
-    if where is not None:
-        check_where(where)
-    if not isinstance(key, jax.Array | np.ndarray):
-        raise TypeError(f"`key` must be a `jax.random.PRNGKey`. Got {key!r}.")
-    found: list[str] = []
-    chosen: list[str] = []
-    drawn: list[str] = []
+    inits = dict(weight=weight_init, bias=bias_init)
+    for kind, init in inits.items():
+        if not isinstance(init, Mapping):
+            check_initialiser(f"{kind}_init", init)
+    kinds = tuple(k for k in inits if inits[k] is not None) or ("weight", "bias")
+    if select is not None and not takes(select, "path", "layer"):
+        raise TypeError(f"`select` must be a function of path and layer. Got {select}.")
+    found, drawn, unknown, count = [], [], [], Counter()
 
     def visit(path: tuple, node: Any) -> Any:
-        def is_below(x):
-            return x is not node and isinstance(x, (*_layers, WeightNorm))
-
+        is_below = lambda x: x is not node and (isinstance(x, Module) or callable(x))
         pairs, treedef = jtu.tree_flatten_with_path(node, is_leaf=is_below)
+        num_drawn = len(drawn)
         leaves = [visit(path + p, x) if is_below(x) else x for p, x in pairs]
         new = jtu.tree_unflatten(treedef, leaves)
-        if isinstance(node, WeightNorm):
-            return _renorm(node, new)
-        if not isinstance(node, _layers):
-            return new
-        name = jtu.keystr(path) or "(the model itself)"
-        found.append(name)
-        if where is None or where(path, node):
-            chosen.append(name)
-            try:
-                values = _draw(new, inits, _fold_in(key, path))
-            except UnsuitableError as e:
-                raise ValueError(
-                    f"Cannot reinitialise the `{type(node).__name__}` at `{name}`: {e} "
-                    "Use `where` to leave out such layers."
-                ) from e.__cause__
-            if values:
-                drawn.append(name)
-                get = lambda layer: [getattr(layer, name) for name in values]
-                new = tree_at(get, new, list(values.values()))
+        where = jtu.keystr(path)
+        name = f"the `{type(node).__name__}` at `{where or '(the model itself)'}`"
+        if isinstance(node, _layers):
+            # Paths may print alike, or print an address, which differs between runs.
+            where = re.sub(" at 0x[0-9a-f]+", "", where)
+            count[where] += 1
+            digest = hashlib.sha256(f"{where} {count[where]}".encode()).digest()
+            layer_key = _fold_in(key, np.frombuffer(digest, np.uint32)[:2])
+            found.append(name)
+            if select is None or select(path, node):
+                new = visit_layer(name, new, layer_key)
+        elif isinstance(node, WeightNorm):
+            weight = getattr(new.layer, new.weight_name)
+            if weight is not getattr(node.layer, node.weight_name):
+                new = _renorm(new, weight)
+        elif isinstance(node, Shared):
+            if "weight" in kinds and len(drawn) > num_drawn:
+                new = _renorm_tied(new)
+        elif _hides_layer(node):
+            unknown.append(f"{name} (which a layer is hidden in)")
+        elif any(isinstance(getattr(node, kind, None), _arrays) for kind in kinds):
+            unknown.append(name)
         return new
 
+    def visit_layer(name: str, layer: Any, layer_key: PRNGKeyArray) -> Any:
+        mro = type(layer).__mro__
+        cls = next(c for c in mro if c.__module__.startswith("equinox."))
+        is_scaled = isinstance(layer, _norms) and weight_init is not None
+        # Unless it is selected, the scale of a norm does not count as a weight.
+        own_kinds = kinds[1:] if is_scaled and select is None else kinds
+        fields = [x for x in cls.__dataclass_fields__ if x.startswith(own_kinds)]
+        old = {x: getattr(layer, x) for x in fields}
+        old = {k: x for k, x in old.items() if not isinstance(x, SharedNode | None)}
+        if len(old) == 0:
+            return layer
+        if select is None and type(layer).__init__ is not cls.__init__:
+            unknown.append(f"{name} (a subclass with its own `__init__`)")
+            return layer
+        try:
+            new = _draw(cls, layer, old, inits, layer_key)
+        except Exception as e:
+            note = f"This was to draw {name}. To leave it out, use `select`."
+            getattr(e, "add_note", print)(note)  # Python 3.10 does not have notes.
+            raise
+        drawn.append(name)
+        get = lambda layer: [getattr(layer, x) for x in new]
+        return tree_at(get, layer, list(new.values()))
+
     new_model = visit((), model)
-    if not found:
-        raise ValueError("`model` does not contain any layer to reinitialise.")
-    if not chosen:
-        raise ValueError(
-            f"`where` does not choose any layer of the model. Its layers are at "
-            f"{_enumerate(found)}."
-        )
+    if unknown and select is None:
+        hint = "Use `select` to choose layers; then all else is left as it is."
+        raise ValueError(f"Cannot reinitialise {', '.join(unknown)}. {hint}")
     if not drawn:
-        raise ValueError(
-            f"There is nothing to do: no layer has a parameter for "
-            f"{' or '.join(f'`{argument}`' for argument in inits)}. The chosen layers "
-            f"are at {_enumerate(chosen)}."
-        )
+        what = f"no layer that is selected has a {' or '.join(kinds)}"
+        hint = "(The weight of a norm is its scale, and must be selected.)"
+        names = ", ".join(found) or "none"
+        raise ValueError(f"Nothing to draw: {what}. {hint} The layers are: {names}.")
     return new_model
 
 
-def _draw(
-    layer: Module, inits: dict[str, Initializer], key: PRNGKeyArray
-) -> dict[str, Any]:
-    """The new values of the parameters of a layer, by name.
+def _draw(cls, layer, old, inits, key) -> dict[str, Any]:
+    """New values for some parameters of a layer, given the old ones.
 
     What a layer knows of its parameters is in its `__init__`. So call that again.
     """
-    cls = next(c for c in type(layer).__mro__ if c in _layers)
-    fields = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore
-    params = {}
-    for name in fields:
-        if name.startswith(("weight", "bias")):
-            argument = "weight_init" if name.startswith("weight") else "bias_init"
-            value = getattr(layer, name)
-            if argument not in inits or value is None or isinstance(value, SharedNode):
-                continue
-            if not isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
-                raise UnsuitableError(
-                    f"`{name}` is not an array, but a `{type(value).__name__}`."
-                )
-            params[name] = value
-    if len(params) == 0:
-        return {}
-    arguments = inspect.signature(cls.__init__).parameters.keys()
-    kwargs = {
-        name: getattr(layer, name)
-        for name in arguments
-        if name in fields and not name.startswith(("weight", "bias"))
-    }
-    # Whatever is not asked for is cheap to make, and then thrown away.
-    placeholders = {
-        name: jinit.zeros for name in arguments if name in ("weight_init", "bias_init")
-    }
+    arguments = inspect.signature(cls.__init__).parameters
+    names = [x for x in arguments if not x.startswith(("weight", "bias"))]
+    kwargs = {x: getattr(layer, x) for x in names if x in cls.__dataclass_fields__}
+    # Else the numbers of NumPy would be traced.
+    as_number = lambda x: x.item() if isinstance(x, np.generic) else x
+    kwargs = {name: as_number(x) for name, x in kwargs.items()}
+    # Cheap to make, for what is not asked for.
+    zeros = {f"{k}_init": jinit.zeros for k in inits if f"{k}_init" in arguments}
+    structs = cached_filter_eval_shape(cls, **kwargs, **zeros, key=key)
+    # Of one dtype each; and of one number of further axes, if the layer is stacked.
+    groups = {}
+    for name, value in old.items():
+        shape: Any = getattr(value, "shape", None)
+        made: Any = getattr(getattr(structs, name), "shape", None)
+        is_array = isinstance(value, _arrays) and made is not None
+        if not is_array or shape[len(shape) - len(made) :] != made:
+            was = f"but the layer was made with shape {made}"
+            raise ValueError(f"`{name}` is {tree_pformat(value)}, {was}.")
+        batch = shape[: len(shape) - len(made)]
+        # In 32-bit mode, NumPy has dtypes that JAX has not.
+        dtype = jax.dtypes.canonicalize_dtype(value.dtype)
+        groups.setdefault((dtype, batch), []).append(name)
+    new = {}
+    for (dtype, batch), names in groups.items():
+        given = {k: x for k, x in inits.items() if any(n.startswith(k) for n in names)}
+        given = zeros | {f"{k}_init": init for k, init in given.items()}
 
-    def make(names, dtype, init_kwargs, key):
-        inits = {**placeholders, **init_kwargs}
-        new = cls(**kwargs, dtype=dtype, **inits, key=key)
-        return {name: getattr(new, name) for name in names}
+        def make(key):
+            made = cls(**kwargs, **given, dtype=dtype, key=key)
+            return {name: getattr(made, name) for name in names}
 
-    try:
-        struct = filter_eval_shape(make, list(params), None, {}, key)
-    except Exception as e:
-        raise UnsuitableError(
-            f"making a `{cls.__name__}` like it raises `{type(e).__name__}: {e}`."
-        ) from e
-    # Usually a layer has just a single dtype, and just a single batch shape.
-    groups: dict[tuple, list[str]] = {}
-    for name, value in params.items():
-        if struct[name] is None:
-            raise UnsuitableError(f"it was made without the `{name}` that it has.")
-        shape = struct[name].shape
-        batch_shape = value.shape[: value.ndim - len(shape)]
-        if value.shape != batch_shape + shape:
-            raise UnsuitableError(
-                f"`{name}` has shape {value.shape}, which is not that with which it "
-                f"was made, {shape}."
-            )
-        argument = "weight_init" if name.startswith("weight") else "bias_init"
-        if 0 not in batch_shape:
-            group = (argument, value.dtype, batch_shape)
-            groups.setdefault(group, []).append(name)
-
-    out = {}
-    for (argument, dtype, batch_shape), names in groups.items():
-        init = inits[argument]
-        draw_one = ft.partial(make, names, dtype, {argument: init})
-        # The constructor splits this key, and uses another part for each parameter.
-        layer_key = jrandom.clone(key)
-        if batch_shape == ():
-            new = draw_one(layer_key)
-        else:
-            keys = jrandom.split(layer_key, math.prod(batch_shape))
-            new = draw_each(init, draw_one, keys)
-        for name in names:
-            out[name] = new[name].reshape(params[name].shape)
-    return out
+        for _ in batch:
+            make = jax.vmap(make)
+        new |= make(jrandom.split(key, batch) if batch else key)
+    is_same = {name: new[name].dtype == value.dtype for name, value in old.items()}
+    return {k: x if is_same[k] else np.asarray(x, old[k].dtype) for k, x in new.items()}
 
 
-def _renorm(old: WeightNorm, new: WeightNorm) -> WeightNorm:
-    weight = getattr(new.layer, new.weight_name)
-    if new.g is None or weight is getattr(old.layer, old.weight_name):
-        return new
-    # It may be stacked. (If more than one of these fits, then their values agree.)
-    norm = new._norm
-    for _ in range(new.g.ndim):
-        g = norm(weight)
-        if g.shape == new.g.shape:
-            return tree_at(lambda x: x.g, new, g.astype(new.g.dtype))
-        norm = jax.vmap(norm)
-    return new
+@jax.jit
+def _fold_in(key, words) -> PRNGKeyArray:
+    return jrandom.fold_in(jrandom.fold_in(key, words[0]), words[1])
 
 
-def _fold_in(key: PRNGKeyArray, path: tuple) -> PRNGKeyArray:
-    digest = hashlib.sha256(jtu.keystr(path).encode()).digest()
-    for i in (0, 4):
-        key = jrandom.fold_in(key, int.from_bytes(digest[i : i + 4], "big"))
-    return key
+def _renorm(node, weight) -> WeightNorm:
+    """As `node` is made of a layer with this weight."""
+    norm = node._norm
+    for _ in getattr(node.g, "shape", ()):
+        if jax.eval_shape(norm, weight).shape == node.g.shape:
+            return tree_at(lambda x: x.g, node, norm(weight).astype(node.g.dtype))
+        norm = jax.vmap(norm)  # It may be stacked.
+    return node
 
 
-def _enumerate(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:10])
-    return shown if len(names) <= 10 else f"{shown}, and {len(names) - 10} more"
+def _renorm_tied(shared) -> Shared:
+    """Does the same where the weight is tied, and so only known to `shared`."""
+    weight_of = lambda node: getattr(node.layer, node.weight_name)
+    is_tied = lambda node: (
+        isinstance(node, WeightNorm) and isinstance(weight_of(node), SharedNode)
+    )
+    if not any(map(is_tied, jtu.tree_leaves(shared.pytree, is_leaf=is_tied))):
+        return shared
+    renorm = lambda tied, x: _renorm(x, weight_of(x)) if is_tied(tied) else x
+    pytree = jtu.tree_map(renorm, shared.pytree, shared(), is_leaf=is_tied)
+    return Shared(pytree, shared.where, shared.get)
+
+
+def _hides_layer(x) -> bool:
+    """Whether a callable holds a layer that is not part of it as a PyTree."""
+    if isinstance(x, Module) and not isinstance(x, _JitWrapper):
+        return False
+    names = ("func", "__wrapped__") + ("args", "keywords") * (type(x) is partial)
+    is_layer = lambda y: isinstance(y, _layers)
+    leaves = jtu.tree_leaves([getattr(x, n, None) for n in names], is_leaf=is_layer)
+    return any(is_layer(y) or (callable(y) and _hides_layer(y)) for y in leaves)

@@ -4,7 +4,7 @@
     and convolutional layers, and on the layers that are made of these.
 - `further_layers`: `weight_init` / `bias_init` on recurrent cells, embeddings and
     normalisation layers.
-- `reinitialise`: `equinox.nn.init.reinitialise`, for whole models.
+- `reinitialise`: `equinox.nn.reinitialise`, for whole models.
 """
 
 from fork.edits.commit import Commit

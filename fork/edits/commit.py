@@ -10,9 +10,8 @@ from fork.codemod import FileEdits, LineEdits
 class Commit:
     """One commit of the pull request.
 
-    `new_files` stand in this repository at the path that they have upstream, and as
-    they are after the last commit. If a file is to grow from commit to commit, then
-    each of these lists it, and edits away what it is yet to have.
+    `new_files` stand in this repository at the path that they have upstream. Each
+    belongs to one commit, and is complete as of that.
     """
 
     subject: str

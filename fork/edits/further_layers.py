@@ -1,90 +1,91 @@
 """Commit two: recurrent cells, embeddings, and normalisation."""
 
+from collections.abc import Sequence
+
 from fork.codemod import (
     AddParameters,
     Document,
-    Drop,
-    DropLines,
     Edit,
     FileEdits,
     InsertAfter,
-    LineEdits,
     Operation,
     Replace,
+    ReplaceStatement,
 )
 from fork.edits.commit import Commit
 from fork.edits.layers import add_parameters
 
 
-cell = [
-    add_parameters("Initializer | Mapping[str, Initializer | None] | None"),
-    Drop(["lim = math.sqrt(1 / hidden_size)"]),
-    Replace(
-        "default_init(ihkey, ihshape, dtype, lim)",
-        'inits.weight("ih", ihkey, ihshape, dtype)',
-    ),
-    Replace(
-        "default_init(hhkey, hhshape, dtype, lim)",
-        'inits.weight("hh", hhkey, hhshape, dtype)',
-    ),
-]
+def cell(class_name: str, gates: Sequence[str], keys: str, *biases: Replace) -> Edit:
+    names = ", ".join(f'"{name}"' for name in gates)
+    num_gates = 3 if class_name == "GRUCell" else 4
+
+    def weight(name: str) -> Replace:
+        draw = f"{name}key, {name}shape, dtype, lim"
+        new = f'init_weight(weights["{name}"], {draw}, {num_gates})'
+        return Replace(f"default_init({draw})", new)
+
+    return Edit(
+        class_name,
+        [
+            AddParameters(
+                [
+                    'weight_init: PerName[Literal["ih", "hh"]] = None',
+                    f"bias_init: PerName[Literal[{names}]] = None",
+                ]
+            ),
+            Document(f"""
+- `weight_init`: As [`equinox.nn.Linear`][], once per gate: for the shapes
+    `(input_size, hidden_size)` and `(hidden_size, hidden_size)`. Can also be a
+    dictionary with any of the keys `"ih"` and `"hh"`. Defaults to uniform on
+    plus-minus `1 / sqrt(hidden_size)`, for both. (Keyword only argument.)
+- `bias_init`: As `weight_init`, for the shape `(hidden_size,)`. The keys of a
+    dictionary are {names}. (Keyword only
+    argument.)
+"""),
+            InsertAfter(
+                [f"{keys} = jrandom.split(key, {keys.count(',') + 1})"],
+                f"""
+                gates = ({names})
+                weights, biases = per_gate(weight_init, bias_init, gates, use_bias)
+                """,
+            ),
+            weight("ih"),
+            weight("hh"),
+            *biases,
+        ],
+    )
 
 
 RNN = FileEdits(
     "equinox/nn/_rnn.py",
     imports=[
-        "from collections.abc import Mapping",
-        "from ._initialise import Initializer",
-        "from ._initialise_gates import GRUInits, LSTMInits",
+        "from typing import Literal",
+        "from ._initialise import init_weight, PerName",
+        "from ._initialise_further import init_gates, per_gate",
     ],
     edits=[
-        Edit(
+        cell(
             "GRUCell",
-            [
-                *cell,
-                Document("""
-- `weight_init`: As [`equinox.nn.Linear`][], for one gate at a time. Can also be
-    a dictionary with any of the keys `"ih"` and `"hh"`. (Keyword only
-    argument.)
-- `bias_init`: As `weight_init`, for the biases. Can also be a dictionary with
-    any of the keys `"reset"`, `"update"`, `"new"` and `"new_hidden"` (for
-    `bias_n`). (Keyword only argument.)
-"""),
-                InsertAfter(
-                    ["ihkey, hhkey, bkey, bkey2 = jrandom.split(key, 4)"],
-                    "inits = GRUInits(weight_init, bias_init)",
-                ),
-                Replace(
-                    "default_init(bkey, (3 * hidden_size,), dtype, lim)",
-                    'inits.bias("bias", bkey, (3 * hidden_size,), dtype)',
-                ),
-                Replace(
-                    "default_init(bkey2, (hidden_size,), dtype, lim)",
-                    'inits.bias("bias_n", bkey2, (hidden_size,), dtype)',
-                ),
-            ],
+            ("reset", "update", "new", "new_hidden"),
+            "ihkey, hhkey, bkey, bkey2",
+            Replace(
+                "default_init(bkey, (3 * hidden_size,), dtype, lim)",
+                "init_gates(biases[:3], bkey, (3 * hidden_size,), dtype, lim)",
+            ),
+            Replace(
+                "default_init(bkey2, (hidden_size,), dtype, lim)",
+                "init_gates(biases[3:], bkey2, (hidden_size,), dtype, lim)",
+            ),
         ),
-        Edit(
+        cell(
             "LSTMCell",
-            [
-                *cell,
-                Document("""
-- `weight_init`: As [`equinox.nn.Linear`][], for one gate at a time. Can also be
-    a dictionary with any of the keys `"ih"` and `"hh"`. (Keyword only
-    argument.)
-- `bias_init`: As `weight_init`, for the biases. Can also be a dictionary with
-    any of the keys `"input"`, `"forget"`, `"cell"` and `"output"`. (Keyword
-    only argument.)
-"""),
-                InsertAfter(
-                    ["ihkey, hhkey, bkey = jrandom.split(key, 3)"],
-                    "inits = LSTMInits(weight_init, bias_init)",
-                ),
-                Replace(
-                    "default_init(bkey, bshape, dtype, lim)",
-                    'inits.bias("bias", bkey, bshape, dtype)',
-                ),
-            ],
+            ("input", "forget", "cell", "output"),
+            "ihkey, hhkey, bkey",
+            Replace(
+                "default_init(bkey, bshape, dtype, lim)",
+                "init_gates(biases, bkey, bshape, dtype, lim)",
+            ),
         ),
     ],
 )
@@ -95,7 +96,7 @@ EMBEDDING = FileEdits(
     "equinox/nn/_embedding.py",
     imports=[
         "from ._initialise import Initializer",
-        "from ._initialise_keyless import init_embedding",
+        "from ._initialise_further import init_table",
     ],
     edits=[
         Edit(
@@ -103,7 +104,8 @@ EMBEDDING = FileEdits(
             [
                 AddParameters(["weight_init: Initializer | None = None"]),
                 Document("""
-- `weight_init`: As [`equinox.nn.Linear`][]. Defaults to the standard normal
+- `weight_init`: As [`equinox.nn.Linear`][], for the shape
+    `(num_embeddings, embedding_size)`. Defaults to the standard normal
     distribution. (Keyword only argument.)
 """),
                 InsertAfter(
@@ -116,7 +118,7 @@ EMBEDDING = FileEdits(
                 Replace("key is None", "(key is None and weight_init is None)"),
                 Replace(
                     f"jrandom.normal(key, {table}, dtype=dtype)",
-                    f"init_embedding(weight_init, key, {table}, dtype)",
+                    f"init_table(weight_init, key, {table}, dtype)",
                 ),
             ],
         ),
@@ -124,52 +126,54 @@ EMBEDDING = FileEdits(
 )
 
 
-normalisation_arguments = [
-    add_parameters("Initializer | None", before=None),
-    AddParameters(["key: PRNGKeyArray | None = None"], before=None),
-    Document(
-        """
-- `weight_init`: As [`equinox.nn.Linear`][], but not one for matrices,
-    or by `fan_in` or `fan_out`. Defaults to ones. (Keyword only argument.)
-- `bias_init`: As `weight_init`. Defaults to zeros. (Keyword only argument.)
-- `key`: Only needed for initialisers that use it. (Keyword only argument.)
-""",
-        before=None,
-    ),
-]
-
-
-def normalisation(class_name: str, shape: str) -> Edit:
+def normalisation(class_name: str, shape: str, *operations: Operation) -> Edit:
     return Edit(
         class_name,
         [
-            *normalisation_arguments,
-            Replace(
-                f"jnp.ones({shape}, dtype=dtype)",
-                f"init_scale(weight_init, key, {shape}, dtype)",
+            add_parameters("Initializer | None", before=None),
+            AddParameters(["key: PRNGKeyArray | None = None"], before=None),
+            Document(
+                f"""
+- `weight_init`: As [`equinox.nn.Linear`][], for shape `{shape}`. Defaults
+    to ones. (Keyword only argument.)
+- `bias_init`: As `weight_init`, but defaults to zeros. (Keyword only argument.)
+- `key`: Only needed for an initialiser that uses it. (Keyword only argument.)
+""",
+                before=None,
             ),
-            Replace(
-                f"jnp.zeros({shape}, dtype=dtype)",
-                f"init_shift(bias_init, key, {shape}, dtype)",
-            ),
+            *operations,
         ],
     )
 
 
-def replace_statement(old: str, new: str) -> list[Operation]:
-    return [InsertAfter([old], new), Drop([old])]
+def scale_and_shift(shape: str, use_weight: str, use_bias: str) -> list[Operation]:
+    return [
+        Replace(
+            f"jnp.ones({shape}, dtype=dtype) if {use_weight} else None",
+            f"init_scale(weight_init, key, {shape}, dtype, {use_weight})",
+        ),
+        Replace(
+            f"jnp.zeros({shape}, dtype=dtype) if {use_bias} else None",
+            f"init_shift(bias_init, key, {shape}, dtype, {use_bias})",
+        ),
+    ]
 
+
+uses = ("use_weight", "use_bias")
+affine = ("channelwise_affine", "channelwise_affine")
 
 NORMALISATION = FileEdits(
     "equinox/nn/_normalisation.py",
     imports=[
         "from ._initialise import Initializer",
-        "from ._initialise_keyless import init_scale, init_shift",
+        "from ._initialise_further import init_scale, init_shift",
     ],
     edits=[
-        normalisation("LayerNorm", "shape"),
-        normalisation("GroupNorm", "channels"),
-        normalisation("RMSNorm", "shape"),
+        normalisation("LayerNorm", "shape", *scale_and_shift("shape", *uses)),
+        normalisation(
+            "GroupNorm", "(channels,)", *scale_and_shift("channels", *affine)
+        ),
+        normalisation("RMSNorm", "shape", *scale_and_shift("shape", *uses)),
     ],
 )
 
@@ -177,54 +181,47 @@ BATCH_NORM = FileEdits(
     "equinox/nn/_batch_norm.py",
     imports=[
         "from ._initialise import Initializer",
-        "from ._initialise_keyless import init_scale, init_shift",
+        "from ._initialise_further import init_scale, init_shift",
     ],
     edits=[
-        Edit(
+        normalisation(
             "BatchNorm",
-            [
-                *normalisation_arguments,
-                *replace_statement(
+            "(input_size,)",
+            ReplaceStatement(
+                [
+                    "if channelwise_affine:",
                     "self.weight = jnp.ones((input_size,), dtype=dtype)",
-                    "self.weight = init_scale(weight_init, key, input_size, dtype)",
-                ),
-                *replace_statement(
                     "self.bias = jnp.zeros((input_size,), dtype=dtype)",
-                    "self.bias = init_shift(bias_init, key, input_size, dtype)",
-                ),
-            ],
+                    "else:",
+                    "self.weight = None",
+                    "self.bias = None",
+                ],
+                """
+                args = (key, (input_size,), dtype, channelwise_affine)
+                self.weight = init_scale(weight_init, *args)
+                self.bias = init_shift(bias_init, *args)
+                """,
+            ),
         )
-    ],
-)
-
-# What the next commit adds.
-PAGE = LineEdits(
-    "docs/api/nn/init.md",
-    [
-        DropLines("A whole model can be", before="An initialiser made here"),
-        DropLines("## Whole models", before="## Constants"),
     ],
 )
 
 FURTHER_LAYERS = Commit(
     subject="Add `weight_init` and `bias_init` to recurrent, embedding and norm layers",
     body="""\
-Recurrent cells draw each of their gates separately, so that an initialiser sees the
-shape and the fans of a single gate: with the gates packed, Glorot's scale is off by a
-factor of up to 0.71, and "orthogonal" recurrent weights are not orthogonal. Both
-arguments can be given by name, e.g. `bias_init={"forget": eqx.nn.init.ones}`.
+Recurrent cells call an initialiser once per gate, so that it sees the shape of a single
+gate: with the gates packed, Glorot's scale is off by a factor of up to 0.71, and
+"orthogonal" recurrent weights are not orthogonal. Both arguments can be given by name,
+e.g. `bias_init={"forget": eqx.nn.init.ones}`.
 
-Normalisation layers gain a `key`, for the initialisers that need one. The default draws
-the same values as before. (Recurrent cells without any hidden units can now be made; it
-used to divide by zero.)
+Normalisation layers gain a `key`, for the initialisers that need one. Without an
+initialiser, nothing changes.
 
 See #179, #387, #622.
 """,
     new_files=[
-        "docs/api/nn/init.md",
-        "equinox/nn/_initialise_gates.py",
-        "equinox/nn/_initialise_keyless.py",
+        "equinox/nn/_initialise_further.py",
         "tests/test_init_further_layers.py",
     ],
-    edits=[RNN, EMBEDDING, NORMALISATION, BATCH_NORM, PAGE],
+    edits=[RNN, EMBEDDING, NORMALISATION, BATCH_NORM],
 )

@@ -3,9 +3,8 @@
 from fork.codemod import (
     AddLambdaParameter,
     AddParameters,
+    AppendToSection,
     Document,
-    Drop,
-    DropLines,
     Edit,
     FileEdits,
     Forward,
@@ -13,7 +12,6 @@ from fork.codemod import (
     InsertLines,
     LineEdits,
     Replace,
-    ReplaceSection,
 )
 from fork.edits.commit import Commit
 
@@ -34,27 +32,22 @@ LINEAR = FileEdits(
             [
                 add_parameters("Initializer | None"),
                 Document("""
-- `weight_init`: The initialiser for the weight, which is called as
-    `weight_init(key, shape, dtype)`. For example `eqx.nn.init.he_normal()`.
-    Defaults to [`equinox.nn.init.fan_in_uniform`][]. (Keyword only argument.)
-- `bias_init`: As `weight_init`, for the bias if there is one. (Keyword only
+- `weight_init`: The initialiser of the weight: a function that is called as
+    `weight_init(key, (in_features, out_features), dtype)`, such as
+    `eqx.nn.init.he_normal()` or `jax.nn.initializers.he_normal()`. Defaults to
+    the distribution of [`equinox.nn.init.fan_in_uniform`][]. (Keyword only
+    argument.)
+- `bias_init`: As `weight_init`, for the bias, of shape `(out_features,)`.
+    Defaults to the same distribution as that of the weight. (Keyword only
     argument.)
 """),
-                Drop(
-                    [
-                        "if in_features_ == 0:",
-                        "lim = 1.0",
-                        "else:",
-                        "lim = 1 / math.sqrt(in_features_)",
-                    ]
-                ),
                 Replace(
                     "default_init(wkey, wshape, dtype, lim)",
-                    "init_weight(weight_init, wkey, wshape, dtype)",
+                    "init_weight(weight_init, wkey, wshape, dtype, lim)",
                 ),
                 Replace(
-                    "default_init(bkey, bshape, dtype, lim)",
-                    "init_bias(bias_init, bkey, bshape, dtype, wshape)",
+                    "default_init(bkey, bshape, dtype, lim) if use_bias else None",
+                    "init_bias(bias_init, bkey, bshape, dtype, lim, use_bias)",
                 ),
             ],
         ),
@@ -62,26 +55,25 @@ LINEAR = FileEdits(
 )
 
 
-def convolution(class_name: str, weight_arguments: str) -> Edit:
+def convolution(class_name: str, blocks: str) -> Edit:
     return Edit(
         class_name,
         [
             add_parameters("Initializer | None"),
             Document("""
-- `weight_init`: As [`equinox.nn.Linear`][], for a weight of shape
-    `(out_channels, in_channels // groups, *kernel_size)`. (Keyword only
-    argument.)
-- `bias_init`: As `weight_init`, for the bias if there is one. (Keyword only
-    argument.)
+- `weight_init`: As [`equinox.nn.Linear`][]. Is called once per group, for the
+    shape `(*kernel_size, in_channels // groups, out_channels // groups)`.
+    (Keyword only argument.)
+- `bias_init`: As `weight_init`, for the bias, of shape `(out_channels,)`.
+    (Keyword only argument.)
 """),
-            Drop(["lim = 1 / math.sqrt(grouped_in_channels * math.prod(kernel_size))"]),
             Replace(
                 "default_init(wkey, wshape, dtype, lim)",
-                f"init_weight(weight_init, wkey, wshape, dtype, {weight_arguments})",
+                f"init_weight(weight_init, wkey, wshape, dtype, lim, {blocks})",
             ),
             Replace(
-                "default_init(bkey, bshape, dtype, lim)",
-                "init_bias(bias_init, bkey, bshape, dtype, wshape, groups)",
+                "default_init(bkey, bshape, dtype, lim) if use_bias else None",
+                "init_bias(bias_init, bkey, bshape, dtype, lim, use_bias)",
             ),
         ],
     )
@@ -102,7 +94,7 @@ CONV = FileEdits(
         convolution_of_fixed_rank("Conv1d"),
         convolution_of_fixed_rank("Conv2d"),
         convolution_of_fixed_rank("Conv3d"),
-        convolution("ConvTranspose", "groups, is_transposed=True"),
+        convolution("ConvTranspose", "groups, flip=True"),
         convolution_of_fixed_rank("ConvTranspose1d"),
         convolution_of_fixed_rank("ConvTranspose2d"),
         convolution_of_fixed_rank("ConvTranspose3d"),
@@ -113,7 +105,7 @@ MLP = FileEdits(
     "equinox/nn/_mlp.py",
     imports=[
         "from collections.abc import Sequence",
-        "from ._initialise import Initializer, per_layer",
+        "from ._initialise import Initializer, make_stack, per_layer",
     ],
     edits=[
         Edit(
@@ -121,51 +113,59 @@ MLP = FileEdits(
             [
                 add_parameters("Initializer | Sequence[Initializer | None] | None"),
                 Document("""
-- `weight_init`: As [`equinox.nn.Linear`][], for the weight of every layer. Can
-    also be a sequence of length `depth + 1`, starting with the input layer, in
-    which `None` is the default. (If `scan=True` then those for the hidden
-    layers must be equal, and are vmap'd.) (Keyword only argument.)
+- `weight_init`: As [`equinox.nn.Linear`][], for every layer. Can also be a
+    sequence of length `depth + 1`, input layer first, in which `None` is the
+    default. (Keyword only argument.)
 - `bias_init`: As `weight_init`, for the biases. (Keyword only argument.)
 """),
                 InsertAfter(
                     ["keys = jrandom.split(key, depth + 1)"],
-                    "inits = per_layer(weight_init, bias_init, depth, scan)",
+                    "inits = per_layer(weight_init, bias_init, depth)",
                 ),
                 Forward("Linear(in_size, out_size)", ["**inits[0]"]),
                 Forward("Linear(in_size, width_size)", ["**inits[0]"]),
-                Forward("Linear(width_size, width_size)", ["**inits[i]"]),
-                AddLambdaParameter("make_hidden_layer", "i=1"),
-                Replace("make_hidden_layer(keys[i])", "make_hidden_layer(keys[i], i)"),
+                AddLambdaParameter("make_hidden_layer", "inits"),
+                Forward("Linear(width_size, width_size)", ["**inits"]),
+                Replace(
+                    "jax.vmap(make_hidden_layer)(keys[1:depth])",
+                    "make_stack(make_hidden_layer, keys[1:depth], inits[1:-1])",
+                ),
+                Replace(
+                    "make_hidden_layer(keys[i])", "make_hidden_layer(keys[i], inits[i])"
+                ),
                 Forward("Linear(width_size, out_size)", ["**inits[-1]"]),
             ],
         ),
     ],
 )
 
+
 ATTENTION = FileEdits(
     "equinox/nn/_attention.py",
     imports=[
-        "from collections.abc import Mapping",
-        "from ._initialise import Initializer, per_name",
+        "from typing import Literal",
+        "from ._initialise import per_projection, PerName",
     ],
     edits=[
         Edit(
             "MultiheadAttention",
             [
-                add_parameters("Initializer | Mapping[str, Initializer | None] | None"),
+                add_parameters('PerName[Literal["query", "key", "value", "output"]]'),
                 Document("""
-- `weight_init`: As [`equinox.nn.Linear`][], for the weights of all four
-    projections. Can also be a dictionary with any of the keys `"query"`,
-    `"key"`, `"value"` and `"output"`; a missing key is the default, as is
-    `None`. (Keyword only argument.)
-- `bias_init`: As `weight_init`, for the biases of those that have one. (Keyword
-    only argument.)
+- `weight_init`: As [`equinox.nn.Linear`][], for all four projections. Can also
+    be a dictionary with any of the keys `"query"`, `"key"`, `"value"` and
+    `"output"`; a missing key is the default, as is `None`. (Keyword only
+    argument.)
+- `bias_init`: As `weight_init`, for the biases of those that have one. (A
+    dictionary must name these only.) (Keyword only argument.)
 """),
                 InsertAfter(
                     ["qkey, kkey, vkey, okey = jrandom.split(key, 4)"],
                     """
-                    names = ("query", "key", "value", "output")
-                    inits = per_name(weight_init, bias_init, names)
+                    has_bias = (
+                        use_query_bias, use_key_bias, use_value_bias, use_output_bias
+                    )
+                    inits = per_projection(weight_init, bias_init, has_bias)
                     """,
                 ),
                 Forward(
@@ -191,47 +191,19 @@ NAVIGATION = LineEdits(
 TRICKS = LineEdits(
     "docs/tricks.md",
     [
-        ReplaceSection(
+        AppendToSection(
             "## Custom parameter initialisation",
             """
-Layers such as [`equinox.nn.Linear`][] take a `weight_init` and a `bias_init` \
-argument. These are initialisers from `equinox.nn.init`, or any other function \
-`init(key, shape, dtype)`. For example:
+There is no need for surgery if a layer is yet to be made. Layers have a `weight_init` \
+and a `bias_init` argument, which take any of `eqx.nn.init` and `jax.nn.initializers`, \
+or a function `init(key, shape, dtype)` of your own. There are just these two, however \
+many layers there are inside:
 ```python
-he_normal = eqx.nn.init.he_normal()
-mlp = eqx.nn.MLP(3, 3, 64, 2, weight_init=he_normal, key=key)
-```
-
-Anything else can be done by model surgery, as above, on a model that has been made \
-already. For example, here is how to make the weight of each of its linear layers \
-lower triangular:
-```python
-def get_weights(model):
-    is_leaf = lambda node: isinstance(node, eqx.nn.Linear)
-    nodes = jax.tree_util.tree_leaves(model, is_leaf=is_leaf)
-    return [node.weight for node in nodes if is_leaf(node)]
-
-mlp = eqx.tree_at(get_weights, mlp, replace_fn=jnp.tril)
+trunc_init = eqx.nn.init.lecun_normal()
+mlp = eqx.nn.MLP(3, 3, 64, 2, weight_init=trunc_init, key=key)
 ```
 """,
         )
-    ],
-)
-
-# What later commits add to the new files of this one.
-PAGE = LineEdits(
-    "docs/api/nn/init.md",
-    [
-        DropLines("Recurrent layers draw each gate", before="A whole model can be"),
-        DropLines("A whole model can be", before="An initialiser made here"),
-        DropLines("## Whole models", before="## Constants"),
-    ],
-)
-EXPORTS = LineEdits(
-    "equinox/nn/init.py",
-    [
-        DropLines("from ._reinitialise import", before="__all__ = ["),
-        DropLines('"reinitialise",', before='"sparse",'),
     ],
 )
 
@@ -240,27 +212,17 @@ LAYERS = Commit(
     body="""\
 Adds a namespace of initialisers, and lets the layers that are linear maps take one for
 their weight and one for their bias: `Linear`, `Conv*`, `ConvTranspose*`, `MLP` and
-`MultiheadAttention`. An initialiser is any callable `init(key, shape, dtype)`. The
-default draws the same values as before. (A convolution of which each output has no
-inputs can now be made, as `Linear` already could; it used to divide by zero.)
+`MultiheadAttention`. An initialiser is any callable `init(key, shape, dtype)`, in the
+convention of `jax.nn.initializers`, layout included. Without one, nothing changes.
 
 See #179, #387, #622.
 """,
     new_files=[
         "docs/api/nn/init.md",
         "equinox/nn/_initialise.py",
-        "equinox/nn/init.py",
+        "equinox/nn/init/__init__.py",
+        "equinox/nn/init/_initialisers.py",
         "tests/test_init.py",
     ],
-    edits=[
-        NAMESPACE,
-        LINEAR,
-        CONV,
-        MLP,
-        ATTENTION,
-        NAVIGATION,
-        TRICKS,
-        PAGE,
-        EXPORTS,
-    ],
+    edits=[NAMESPACE, LINEAR, CONV, MLP, ATTENTION, NAVIGATION, TRICKS],
 )

@@ -6,10 +6,9 @@ import pytest
 from fork.codemod import (
     AddLambdaParameter,
     AddParameters,
+    AppendToSection,
     CodemodError,
     Document,
-    Drop,
-    DropLines,
     Edit,
     FileEdits,
     Forward,
@@ -19,7 +18,7 @@ from fork.codemod import (
     LineOperation,
     Operation,
     Replace,
-    ReplaceSection,
+    ReplaceStatement,
 )
 from fork.tree import formatted
 
@@ -149,10 +148,11 @@ def test_replace():
 LIMIT = ["if size == 0:", "lim = 1.0", "else:", "lim = 2.0"]
 
 
-def test_drop():
+def test_replace_statement():
     start = BEFORE.index("        if size == 0")
     stop = BEFORE.index("        make =")
-    check(Drop(LIMIT), BEFORE[start:stop], "")
+    new = "        x = 1\n        y = 2\n"
+    check(ReplaceStatement(LIMIT, "\n  x = 1\n  y = 2\n"), BEFORE[start:stop], new)
 
 
 def test_insert_after():
@@ -186,8 +186,8 @@ def test_imports_follow_use():
         (Forward("Roof(size)", ["w=w"], before="seed"), "Roof.*found it 0 times"),
         (Replace("b(a, size)", "w"), "b.*found it 0 times"),
         (Replace("size", "w"), "size.*found it [1-9][0-9]* times"),
-        (Drop(LIMIT[:3] + ["lim = 3.0"]), "if size == 0.*found it 0 times"),
-        (Drop(["a, c = split(key)"]), "would lose a comment"),
+        (ReplaceStatement(LIMIT[:3] + ["lim = 3.0"], "x"), "if size == 0.*it 0 times"),
+        (ReplaceStatement(["a, c = split(key)"], "x"), "would lose a comment"),
         (InsertAfter(["a = split(key)"], "x = 1"), "a = split.*found it 0 times"),
     ],
 )
@@ -231,9 +231,12 @@ text
     "operation, before, after",
     [
         (InsertLines(after="- b", new="- x\n- y"), "- b\n", "- b\n    - x\n    - y\n"),
-        (DropLines("- b", before="## Sec"), "    - b\n    - c\n\n", ""),
-        (ReplaceSection("## First", "new"), "- a\n    - b\n    - c\n", "\nnew\n"),
-        (ReplaceSection("## Second", "new"), "text\n### Third\n", "\nnew\n"),
+        (AppendToSection("## First", "new"), "    - c\n", "    - c\n\nnew\n"),
+        (
+            AppendToSection("## Second", "\na\nb\n"),
+            "### Third\n",
+            "### Third\n\na\nb\n",
+        ),
     ],
 )
 def test_lines(operation: LineOperation, before, after):
@@ -246,10 +249,10 @@ def test_lines(operation: LineOperation, before, after):
     "operation, match",
     [
         (InsertLines(after="- d", new="- x"), "insert after `- d`: .*found it 0 times"),
-        (DropLines("- ", before="## Second"), "drop from `- `.*found it 3 times"),
-        (DropLines("- a", before="## Third"), "drop from `- a`.*found it 0 times"),
-        (DropLines("- a", before="## First"), "drop from `- a`.*the other order"),
-        (ReplaceSection("## Third", "x"), "replace the section `## Third`: .*0 times"),
+        (
+            AppendToSection("## Third", "x"),
+            "append to .* `## Third`: .*0 times",
+        ),
     ],
 )
 def test_failures_of_lines(operation: LineOperation, match):

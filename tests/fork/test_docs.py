@@ -1,32 +1,92 @@
-"""What the text of the pull request says."""
+"""The examples in all documents and docstrings, and what the pull request says."""
 
+import functools
+import inspect
+import math
 import re
+import textwrap
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
+from fork.edits import COMMITS
 from fork.upstream import ROOT
 
 
-TEXT = (ROOT / "docs" / "pull-request.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+PULL_REQUEST = (ROOT / "docs" / "pull-request.md").read_text(encoding="utf-8")
+DOCUMENTS = ["README.md", "docs/pull-request.md", "docs/api/nn/init.md"]
+DOCSTRINGS = [
+    eqx.nn.reinitialise,
+    *(getattr(eqx.nn.init, name) for name in dir(eqx.nn.init)),
+]
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_examples(example):
+def examples(text):
+    found = re.findall(r"^( *)```python\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(code) for _, code in found]
+
+
+def run(code):
     key = jax.random.PRNGKey(0)
-    model = eqx.nn.MLP(4, 2, 8, 2, key=key)
-    exec(example, dict(eqx=eqx, jax=jax, jnp=jnp, key=key, model=model))
+
+    class Model(eqx.Module):
+        encoder: eqx.nn.MLP
+        cell: eqx.nn.LSTMCell
+
+    model = Model(eqx.nn.MLP(4, 2, 8, 2, key=key), eqx.nn.LSTMCell(2, 3, key=key))
+    names = dict(eqx=eqx, jax=jax, jnp=jnp, math=math, functools=functools)
+    exec(code, names | dict(key=key, model=model))
+
+
+ALL = [
+    *(
+        (name, code)
+        for name in DOCUMENTS
+        for code in examples((ROOT / name).read_text())
+    ),
+    *(
+        (getattr(x, "__name__", repr(x)), code)
+        for x in DOCSTRINGS
+        for code in examples(inspect.getdoc(x) or "")
+    ),
+]
+
+
+@pytest.mark.parametrize("name, code", ALL, ids=[name for name, _ in ALL])
+def test_examples(name, code):
+    run(code)
+
+
+def test_there_are_examples():
+    assert [name for name, _ in ALL].count("docs/api/nn/init.md") >= 5
+    assert {"reinitialise", "calculate_gain", *DOCUMENTS[:2]} <= {
+        name for name, _ in ALL
+    }
+
+
+def test_examples_of_tricks():
+    edits = [e for c in COMMITS for e in c.edits if e.path == "docs/tricks.md"]
+    code = [code for e in edits for op in e.operations for code in examples(op.new)]
+    assert len(code) == 2
+    run("\n".join(code))
 
 
 def test_the_five_use_cases():
-    assert len(EXAMPLES) == 5
-    assert all("# Before" in x and "# After" in x for x in EXAMPLES)
+    code = examples(PULL_REQUEST)
+    assert len(code) == 5
+    assert all("# Before" in x and "# After" in x for x in code)
 
 
 def test_names_tests_that_exist():
-    named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", TEXT)
-    assert len(named) >= 8
+    named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", PULL_REQUEST)
+    assert len(named) >= 10
     for path, name in named:
         assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_page_lists_every_public_name():
+    page = (ROOT / "docs" / "api" / "nn" / "init.md").read_text(encoding="utf-8")
+    aliases = [name for name in dir(eqx.nn.init) if name[:6] in ("xavier", "kaimin")]
+    for name in set(dir(eqx.nn.init)).difference(aliases):
+        assert re.search(rf"equinox\.nn\.init\.{name}\b", page), name

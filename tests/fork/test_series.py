@@ -21,7 +21,13 @@ PIN = read_pin()
 TRICKS = (
     "# Tricks\n\n## Custom parameter initialisation\n\nOld.\n\n## Others\n\nText.\n"
 )
-NAVIGATION = "nav:\n    - API:\n        - 'api/nn/stateful.md'\n        - 'api/x.md'\n"
+NAVIGATION = """\
+nav:
+    - API:
+        - 'api/nn/inference.md'
+        - 'api/nn/stateful.md'
+        - 'api/x.md'
+"""
 ENVIRONMENT = {
     **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -81,11 +87,13 @@ def test_series_applies(checkout, tmp_path):
     for path in new_files():
         assert (checkout / path).read_bytes() == (ROOT / path).read_bytes()
     navigation = (checkout / "mkdocs.yml").read_text()
-    assert "        - 'api/nn/stateful.md'\n        - 'api/nn/init.md'\n" in navigation
+    for before, after in (("stateful", "init"), ("inference", "reinitialise")):
+        line = "        - 'api/nn/{}.md'\n"
+        assert line.format(before) + line.format(after) in navigation
     tricks = (checkout / "docs" / "tricks.md").read_text()
-    assert tricks.startswith("# Tricks\n\n## Custom parameter initialisation\n\nLay")
-    assert tricks.endswith("\n\n## Others\n\nText.\n")
-    assert "eqx.tree_at" in tricks and "Old." not in tricks
+    assert tricks.startswith(TRICKS.split("\n\n## Others")[0] + "\n\nThere is no")
+    assert tricks.endswith("```\n\n## Others\n\nText.\n")
+    assert tricks.index("MLP") < tricks.index("eqx.nn.reinitialise")
 
 
 def test_no_commit_depends_on_a_later_one(checkout, tmp_path):
@@ -93,14 +101,18 @@ def test_no_commit_depends_on_a_later_one(checkout, tmp_path):
     for num, commit in enumerate(COMMITS, start=1):
         git(checkout, "checkout", "--quiet", f"main~{len(COMMITS) - num}")
         later = {path for c in COMMITS[num:] for path in c.new_files}
-        later -= {path for c in COMMITS[:num] for path in c.new_files}
         assert not any((checkout / path).exists() for path in later)
         for file in (checkout / "docs").rglob("*.md"):
-            is_documented = "nn.init.reinitialise" in file.read_text()
+            is_documented = "nn.reinitialise" in file.read_text()
             assert not is_documented or num == len(COMMITS)
-        # What is imported is there, and what is exported is defined.
-        code = "import equinox as e; [getattr(e.nn.init, n) for n in e.nn.init.__all__]"
-        code += "; print(e.__file__)"
+        # What is imported is there, and whatever is defined is used.
+        new = [path for c in COMMITS[:num] for path in in_package(c.new_files)]
+        package = "\n".join(x.read_text() for x in checkout.rglob("equinox/nn/**/*.py"))
+        for path in new:
+            text = (checkout / path).read_text()
+            for name in re.findall(r"^(?:def|class) (\w*[a-z])\b", text, re.MULTILINE):
+                assert len(re.findall(rf"\b{name}\b", package)) >= 2, name
+        code = "import equinox as e; print(e.__file__)"
         command = [sys.executable, "-c", code]
         env = {**ENVIRONMENT, "PYTHONPATH": str(checkout)}
         done = subprocess.run(command, capture_output=True, text=True, env=env)
@@ -236,13 +248,28 @@ def test_output_that_holds_something_else(checkout, tmp_path):
 
 
 def test_interrupt(checkout, tmp_path):
+    # A git that says when the patches are about to be made, and then hangs.
+    real, fake, reached = shutil.which("git"), tmp_path / "bin", tmp_path / "reached"
+    fake.mkdir()
+    (fake / "git").write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *format-patch*) touch {reached}; exec sleep 600;; esac\n'
+        f'exec {real} "$@"\n'
+    )
+    (fake / "git").chmod(0o755)
+    env = {**ENVIRONMENT, "PATH": f"{fake}{os.pathsep}{ENVIRONMENT['PATH']}"}
     before = snapshot(checkout)
     command = [sys.executable, "-m", "fork", "series", str(checkout), "--output"]
     process = subprocess.Popen(
-        [*command, str(tmp_path / "out")], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [*command, str(tmp_path / "out")],
+        cwd=ROOT,
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    time.sleep(2)
-    assert process.poll() is None
+    while not reached.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode != 0

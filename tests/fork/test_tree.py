@@ -1,18 +1,15 @@
 """The edits, applied to the pinned release."""
 
 import ast
-import difflib
 import re
 import shutil
 import subprocess
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fork.edits import COMMITS
+from fork.sizes import code_lines, table
 from fork.tree import (
-    apply,
     changed_files,
     diff,
     EditError,
@@ -91,29 +88,28 @@ def test_keeps_comments_and_docstrings(site, texts):
             assert all(line in remaining for line in lines), (path, name)
 
 
-def test_is_small(site):
-    texts = {}
-
-    def read(path):
-        return texts[path] if path in texts else (site / path).read_text()
-
-    def num_changed(commit):
-        edits = [edits for edits in commit.edits if edits.path in in_package(ours)]
-        changed = 0
-        commit = replace(commit, new_files=[], edits=edits)
-        for path, text in apply(commit, read, "").items():
-            lines = difflib.unified_diff(read(path).split("\n"), text.split("\n"), n=0)
-            changed += sum(line[0] in "+-" for line in list(lines)[2:])
-            texts[path] = text
-        return changed
-
-    ours = changed_files()
-    layers, further_layers, reinitialise = map(num_changed, COMMITS)
+def test_sizes_are_those_of_the_pull_request(site):
     text = (ROOT / "docs" / "pull-request.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| [123] \| .* \| (\d+) lines", text, re.MULTILINE)
-    assert [int(row) for row in rows] == [layers, further_layers, reinitialise]
-    assert 0 < layers < 150
-    assert 0 < further_layers + reinitialise < 120
+    assert table(site) in text
+
+
+def test_code_lines():
+    source = '''
+"""Docstring."""
+
+x = """a
+b"""  # Comment.
+# Comment.
+
+
+def f():
+    """Docstring
+    of two lines."""
+    return (
+        1,
+    )
+'''
+    assert code_lines(source) == 6
 
 
 def test_diff_applies(site, texts, tmp_path):
@@ -128,34 +124,20 @@ def test_diff_applies(site, texts, tmp_path):
         assert (tmp_path / path).read_bytes() == (ROOT / path).read_bytes()
 
 
-def test_clean_under_the_rules_of_upstream(texts, tmp_path):
-    config = f"--config={ROOT / 'pyproject.toml'}"
-    for path, text in texts.items():
-        for command in (["check", "--no-cache"], ["format", "--check"]):
-            ruff = [sys.executable, "-m", "ruff", *command, config]
-            done = subprocess.run(
-                [*ruff, f"--stdin-filename={ROOT / path}", "-"],
-                input=text,
-                capture_output=True,
-                text=True,
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.mark.parametrize(
     "path, old, new, match",
     [
         ("_linear.py", "default_init(wkey", "draw(wkey", "Linear: replace .*default_"),
-        ("_linear.py", "lim = 1.0", "lim = 2.0", "Linear: drop `if in_features_"),
+        ("_linear.py", "if use_bias else", "if bias else", "Linear: replace .*bkey"),
         ("_linear.py", "- `key`: A", "- `rng`: A", "Linear: document before `key`"),
         ("_conv.py", "class Conv3d", "class Conv_3d", "Conv3d: find its `__init__`"),
         ("_mlp.py", "make_hidden_layer", "make", "MLP: .*`make_hidden_layer`"),
         ("_attention.py", "qkey, kkey", "kkey, qkey", "MultiheadAttention: insert"),
         ("_attention.py", "output_size,\n", "out_size,\n", "MultiheadAttention: forw"),
-        ("_rnn.py", "lim = math.sqrt", "lim = 2 * math.sqrt", "GRUCell: drop `lim"),
+        ("_rnn.py", "ihkey, hhkey, bkey =", "a, b, c =", "LSTMCell: insert after `ih"),
         ("_embedding.py", "jrandom.normal(", "normal(", "Embedding: replace"),
         ("_normalisation.py", "jnp.ones(chan", "jnp.full(chan", "GroupNorm: replace"),
-        ("_batch_norm.py", "self.bias = ", "self.b = ", "BatchNorm: insert after"),
+        ("_batch_norm.py", "self.bias = ", "self.b = ", "BatchNorm: replace"),
     ],
 )
 def test_an_anchor_that_is_gone(site, tmp_path, path, old, new, match):
@@ -206,20 +188,11 @@ def test_commits_touch_what_they_add():
         assert all(number in commit.body for number in ("#179", "#387", "#622"))
 
 
-def test_last_commit_leaves_files_as_they_stand_here():
-    """The texts of new files, if they grow from commit to commit."""
-    path = "equinox/nn/init.py"
-    first, *_, last = [commit for commit in COMMITS if path in commit.new_files]
-    texts = [
-        apply(
-            replace(commit, edits=[e for e in commit.edits if e.path == path]),
-            lambda path: pytest.fail(f"{path} is not a file of upstream"),
-            "",
-        )[path]
-        for commit in (first, last)
-    ]
-    assert "reinitialise" not in texts[0]
-    assert texts[1] == (ROOT / path).read_text()
+def test_each_file_belongs_to_one_commit():
+    paths = [path for commit in COMMITS for path in commit.new_files]
+    assert len(paths) == len(set(paths))
+    edited = {edits.path for commit in COMMITS for edits in commit.edits}
+    assert edited.isdisjoint(paths)
 
 
 def _lines(text: str) -> list[str]:

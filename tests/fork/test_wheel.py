@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import venv
 from pathlib import Path
@@ -15,6 +16,8 @@ from fork.tree import changed_files, in_package, new_files
 from fork.upstream import package_files, pinned, read_pin, ROOT
 
 
+# The wheel is built once for each process.
+pytestmark = pytest.mark.xdist_group("wheel")
 PIN = read_pin()
 
 
@@ -117,15 +120,14 @@ print(json.dumps([
 """
 
 
-def install(tmp_path: Path, *args: str, cwd=None) -> Path:
+def environment(tmp_path: Path) -> Path:
     venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "-q", *args, cwd=cwd)
-    return python
+    return tmp_path / "venv" / "bin" / "python"
 
 
 def test_install(wheel, tmp_path):
-    python = install(tmp_path, str(wheel))
+    python = environment(tmp_path)
+    run(python, "-m", "pip", "install", "-q", wheel)
     out = json.loads(run(python, "-c", INSIDE, cwd=tmp_path))
     assert Path(out[0]).is_relative_to(tmp_path)
     assert out[1:] == [PIN.fork_version, PIN.fork_version, [], [[1, 1], [1, 1]]]
@@ -133,13 +135,18 @@ def test_install(wheel, tmp_path):
 
 def test_editable_install(tmp_path):
     project = tracked_copy(tmp_path / "project")
-    python = install(tmp_path, "--editable", ".", cwd=project)
+    python = environment(tmp_path)
+    # The dependencies are those of this environment.
+    [site] = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (site / "zz.pth").write_text(sysconfig.get_path("purelib"))
+    editable = ["--no-deps", "--editable", "."]
+    run(python, "-m", "pip", "install", "-q", *editable, cwd=project)
     out = json.loads(run(python, "-c", INSIDE, cwd=tmp_path))
     assert out[2:] == [PIN.fork_version, [], [[1, 1], [1, 1]]]
     # Also from the project's directory, which has a folder of the same name.
     assert json.loads(run(python, "-c", INSIDE, cwd=project)) == out
     # A change to our own code is live.
-    with (project / "equinox" / "nn" / "init.py").open("a") as file:
+    with (project / "equinox" / "nn" / "init" / "__init__.py").open("a") as file:
         file.write("\nanswer = 42\n")
     code = "import equinox; print(equinox.nn.init.answer)"
     assert run(python, "-c", code, cwd=tmp_path) == "42\n"

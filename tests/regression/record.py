@@ -32,8 +32,7 @@ HIDDEN = (1, 3, 6, 12, 65)
 def layers():
     """Pairs of a name and a function of `dtype` and `key`."""
     for in_, out in it.product(["scalar", 0, 1, 3, 7, 49], ["scalar", 0, 5]):
-        for bias in (True, False):
-            yield "Linear", (in_, out), dict(use_bias=bias)
+        yield "Linear", (in_, out), dict(use_bias=in_ != 3)
     for n, prefix in it.product((1, 2, 3), ("Conv", "ConvTranspose")):
         for groups, bias, size in it.product((1, 3), (True, False), (1, 3)):
             kwargs = dict(groups=groups, use_bias=bias)
@@ -43,13 +42,13 @@ def layers():
     yield "Conv1d", (3, 5, 3), dict(padding_mode="CIRCULAR", padding=1)
     yield "ConvTranspose2d", (3, 5, (2, 3)), dict(stride=2, output_padding=1)
     for depth, scan in it.product(range(4), (False, True)):
-        for bias, final_bias in it.product((True, False), repeat=2):
-            kwargs = dict(scan=scan, use_bias=bias, use_final_bias=final_bias)
-            yield "MLP", (3, 2, 7, depth), kwargs
+        bias, final_bias = depth != 1, depth != 2
+        kwargs = dict(scan=scan, use_bias=bias, use_final_bias=final_bias)
+        yield "MLP", (3, 2, 7, depth), kwargs
     yield "MLP", ("scalar", "scalar", 7, 2), dict(activation=jnp.tanh)
     names = ("use_query_bias", "use_key_bias", "use_value_bias", "use_output_bias")
-    for uses in it.product((True, False), repeat=4):
-        yield "MultiheadAttention", (2, 6), dict(zip(names, uses))
+    for name in names:
+        yield "MultiheadAttention", (2, 6), {name: True}
     sizes = dict(key_size=3, value_size=4, output_size=5, qk_size=6, vo_size=7)
     yield "MultiheadAttention", (3, 6), dict(sizes, dropout_p=0.5, inference=True)
     for hidden in (*HIDDEN, 7, 49):

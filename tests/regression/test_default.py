@@ -10,35 +10,39 @@ import pytest
 from fork.upstream import pinned, read_pin
 
 
+# Its fixture takes long, and is made once for each process.
+pytestmark = pytest.mark.xdist_group("regression")
 PIN = read_pin()
 HERE = Path(__file__).resolve().parent
 
 
-def start(command: str, out: Path, path: Path | None = None) -> subprocess.Popen[str]:
+def run(command: str, out: Path, cache: Path, path: Path | None = None) -> None:
+    """Runs a command for the fork, or for upstream if `path` is where that is."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if path is not None:
         env["PYTHONPATH"] = str(path)
+    # What one has compiled need not be compiled by the other.
+    env |= {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     python = [sys.executable, HERE / "record.py", command, out]
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    return subprocess.Popen(python, env=env, text=True, **pipes)
-
-
-def run(command: str, ours: Path, theirs: Path) -> None:
-    """Runs a command for the fork and, at the same time, for upstream."""
-    site = pinned(PIN)
-    started = {False: start(command, ours), True: start(command, theirs, path=site)}
-    for is_upstream, process in started.items():
-        stdout, stderr = process.communicate()
-        assert process.returncode == 0, stderr
-        assert Path(stdout.strip()).is_relative_to(site) == is_upstream
+    done = subprocess.run(python, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    is_upstream = Path(done.stdout.strip()).is_relative_to(pinned(PIN))
+    assert is_upstream == (path is not None)
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     """Those of the fork and of upstream; and what each loads from the other."""
     ours, theirs = (tmp_path_factory.mktemp(name) for name in ("ours", "theirs"))
-    run("save", ours, theirs)
-    run("load", theirs, ours)
+    cache = tmp_path_factory.mktemp("cache")
+    run("save", theirs, cache, pinned(PIN))
+    run("save", ours, cache)
+    run("load", theirs, cache)
+    run("load", ours, cache, pinned(PIN))
     read = lambda path: json.loads(path.read_text())
     return [read(x / f"{y}.json") for y in ("record", "loaded") for x in (ours, theirs)]
 

@@ -1,0 +1,135 @@
+"""Properties of `reinitialise` that are rarely met, but were broken once."""
+
+import functools as ft
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jrandom
+import jax.tree_util as jtu
+import numpy as np
+import pytest
+
+
+init = eqx.nn.init
+
+
+reinitialise = eqx.nn.reinitialise
+
+
+class Pair:
+    """A node whose children have keys that print alike, or with an address."""
+
+    def __init__(self, *children):
+        self.children = children
+
+
+class Key:
+    pass
+
+
+jtu.register_pytree_with_keys(
+    Pair,
+    lambda pair: ([(Key(), x) for x in pair.children], None),
+    lambda _, children: Pair(*children),
+)
+
+
+def test_as_when_made(getkey):
+    def recording(calls) -> dict[str, Any]:
+        def initialiser(key, shape, dtype):
+            calls.append((shape, jnp.dtype(dtype)))
+            return jrandom.normal(key, shape, dtype)
+
+        return dict(weight_init=initialiser, bias_init=initialiser)
+
+    for make in (
+        ft.partial(eqx.nn.Conv2d, 4, 6, 3, groups=2, dtype=jnp.float16),
+        ft.partial(eqx.nn.GRUCell, 4, 6),
+    ):
+        by_constructor, by_us = [], []
+        layer = make(**recording(by_constructor), key=getkey())
+        reinitialise(layer, **recording(by_us), key=getkey())
+        assert by_constructor == by_us
+
+
+def test_paths_that_print_alike(getkey):
+    linear = eqx.nn.Linear(4, 4, key=getkey())
+    key = getkey()
+    first, second = reinitialise(Pair(linear, linear), key=key).children
+    assert not np.allclose(first.weight, second.weight)
+    again = reinitialise(Pair(linear, linear), key=key)
+    assert eqx.tree_equal((first, second), again.children)
+
+
+def test_dtypes(getkey):
+    linear = eqx.nn.Linear(3, 4, key=getkey())
+    dtypes = []
+
+    def spy(key, shape, dtype):
+        dtypes.append(dtype)
+        return jnp.ones(shape, dtype)
+
+    mixed = eqx.tree_at(lambda x: x.bias, linear, jnp.zeros(4, jnp.bfloat16))
+    new = reinitialise(mixed, weight_init=spy, bias_init=spy, key=getkey())
+    assert dtypes == [jnp.float32, jnp.float32]
+    assert new.weight.dtype == jnp.float32 and new.bias.dtype == jnp.bfloat16
+    from_numpy = eqx.tree_at(lambda x: x.weight, linear, np.zeros((4, 3)))
+    new = reinitialise(from_numpy, weight_init=init.normal(), key=getkey())
+    assert new.weight.dtype == np.float64
+
+
+def test_spectral_norm(getkey):
+    linear = eqx.nn.Linear(3, 4, key=getkey())
+    make = eqx.nn.make_with_state(eqx.nn.SpectralNorm)
+    model, _ = make(linear, "weight", key=getkey())
+    model = reinitialise(model, weight_init=init.ones, key=getkey())
+    assert (model.layer.weight == 1).all()
+
+
+def test_does_not_use_key_twice():
+    key = jrandom.PRNGKey(0)
+    model = [
+        eqx.nn.Linear(2, 2, key=key),
+        eqx.nn.LSTMCell(2, 2, key=key),
+        eqx.nn.Conv1d(4, 4, 3, groups=2, key=key),
+        eqx.nn.LayerNorm(2),
+        eqx.nn.MLP(2, 2, 2, 3, scan=True, key=key),
+    ]
+    # Only typed keys are checked.
+    with jax.debug_key_reuse(True):
+        keys = jrandom.split(jrandom.key(1))
+        for key, bias_init in zip(keys, (init.normal(), None)):
+            inits: dict[str, Any] = dict(weight_init=init.normal(), bias_init=bias_init)
+            reinitialise(model, **inits, key=key)
+        forget: Any = {"forget": init.normal()}
+        eqx.nn.LSTMCell(2, 3, bias_init=forget, key=jrandom.key(2))
+
+
+def test_tied_weight_norm(getkey):
+    linear = eqx.nn.Linear(2, 3, key=getkey())
+    get_first = lambda pair: pair[0].weight
+    # With weight normalisation, of which the weight or the `g` is tied.
+    wide = init.normal(5.0)
+    normed = eqx.nn.WeightNorm(linear)
+    get_second = lambda pair: pair[1].layer.weight
+    shared = eqx.nn.Shared((linear, normed), get_second, get_first)
+    new = reinitialise(shared, weight_init=wide, key=getkey())()
+    assert new[1].layer.weight is new[0].weight
+    assert np.allclose(new[1].g, eqx.nn.WeightNorm(new[0]).g)
+    trained = eqx.tree_at(lambda s: s.pytree[1].g, shared, 2 * normed.g)
+    new = reinitialise(trained, bias_init=init.ones, key=getkey())()
+    assert np.array_equal(new[1].g, 2 * normed.g)
+    get_g = lambda pair: pair[1].g
+    shared = eqx.nn.Shared((normed, normed), get_g, lambda pair: pair[0].g)
+    new = reinitialise(shared, weight_init=wide, key=getkey())()
+    assert new[1].g is new[0].g
+    assert np.allclose(new[0].g, eqx.nn.WeightNorm(new[0].layer).g)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
+def test_typed_keys(impl, getkey):
+    model = eqx.nn.MLP(2, 3, 4, 2, scan=True, key=getkey())
+    new = reinitialise(model, key=jrandom.key(0, impl=impl))
+    assert not np.allclose(new.layers[1].weight, model.layers[1].weight)
