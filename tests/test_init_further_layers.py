@@ -122,12 +122,12 @@ def test_cell_mapping_of_biases(cls, getkey):
         # All else is as it was.
         bias = default.bias.at[5 * i : 5 * (i + 1)].set(1)
         assert eqx.tree_equal(cell, eqx.tree_at(get_bias, default, bias))
-    if cls is GRU:
-        cell = cls(3, 5, bias_init={"new_hidden": init.ones}, key=key)
+    if cls == GRU:
+        cell = GRU(3, 5, bias_init={"new_hidden": init.ones}, key=key)
         get_bias = lambda cell: cell.bias_n
         assert eqx.tree_equal(cell, eqx.tree_at(get_bias, default, jnp.ones(5)))
     assert eqx.tree_equal(cls(3, 5, bias_init={}, weight_init={}, key=key), default)
-    same = dict.fromkeys((*gates[cls], "new_hidden")[: 3 + 1], init.normal())
+    same: Any = dict.fromkeys((*gates[cls], "new_hidden")[:4], init.normal())
     by_name = cls(3, 5, bias_init=same, key=key)
     assert eqx.tree_equal(by_name, cls(3, 5, bias_init=init.normal(), key=key))
     accepted = ", ".join(map(repr, gates[cls]))

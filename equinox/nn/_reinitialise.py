@@ -271,7 +271,8 @@ def _hides_layer(x) -> bool:
     """Whether a callable holds a layer that is not part of it as a PyTree."""
     if isinstance(x, Module) and not isinstance(x, _JitWrapper):
         return False
-    names = ("func", "__wrapped__") + ("args", "keywords") * (type(x) is partial)
+    names = ["func", "__wrapped__", "__self__"]
+    names += ["args", "keywords"] if type(x) is partial else []
     is_layer = lambda y: isinstance(y, _layers)
     leaves = jtu.tree_leaves([getattr(x, n, None) for n in names], is_leaf=is_layer)
     return any(is_layer(y) or (callable(y) and _hides_layer(y)) for y in leaves)

@@ -14,6 +14,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
+# The default of newer versions of JAX.
+jax.config.update("jax_threefry_partitionable", True)
+
 init = eqx.nn.init
 both = dict(weight_init=init.he_normal(), bias_init=init.zeros)
 
