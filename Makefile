@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 	$(shell find fork equinox -name '*.py')
-PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+# Some fixtures take long, and so the tests of a file stay together.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 .PHONY: help demo test test-fast lint format tree pr check benchmark clean python
 

@@ -26,8 +26,8 @@ def table(site: Path) -> str:
         code = sum(code_lines(read_own(path)) for path in in_package(commit.new_files))
         tests = [path for path in commit.new_files if path.startswith("tests/")]
         num_tests = sum(len(read_own(path).splitlines()) for path in tests)
-        changed = f"{added} lines added, {removed} removed"
-        rows.append(f"| {number} | {changed} | {code} lines | {num_tests} lines |")
+        changed = f"{added} added, {removed} removed"
+        rows.append(f"| {number} | {changed} | {code} | {num_tests} |")
     return "\n".join(rows) + "\n"
 
 

@@ -102,7 +102,7 @@ def test_defaults(getkey):
         if "Norm" in path:
             assert (x == (1 if path in weights else 0)).all()
         else:
-            assert len(np.unique(np.asarray(x))) > 0.9 * x.size
+            assert len(np.unique(np.asarray(x))) > 0.5 * x.size
     # As the layer draws them itself.
     limit = np.sqrt(1 / 4)
     assert 0.2 < jnp.abs(new["LSTMCell"].weight_hh).max() <= limit
@@ -234,11 +234,11 @@ def test_nothing_is_skipped_in_silence(getkey):
     skipped: list[Any] = [
         (own, "`Own`"),
         (Masked(2, key=key), "`Masked` .*subclass with its own `__init__`"),
-        (eqx.filter_jit(linear), "`_JitWrapper`.*hidden"),
-        (jax.jit(linear), "`PjitFunction`.*hidden"),
-        (jtu.Partial(linear), "`Partial`.*hidden"),
-        (linear.__call__, "`method`.*hidden"),
-        (ft.partial(lambda layer, x: layer(x), linear), "`partial`.*hidden"),
+        (eqx.filter_jit(linear), "`_JitWrapper`.*hides"),
+        (jax.jit(linear), "`PjitFunction`.*hides"),
+        (jtu.Partial(linear), "`Partial`.*hides"),
+        (linear.__call__, "`method`.*hides"),
+        (ft.partial(lambda layer, x: layer(x), linear), "`partial`.*hides"),
     ]
     for node, name in skipped:
         model = {"linear": linear, "other": node}

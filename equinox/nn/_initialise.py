@@ -11,6 +11,7 @@ import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import Array
 
+from .._pretty_print import tree_pformat
 from ._misc import default_init
 
 
@@ -29,8 +30,9 @@ class Initializer(Protocol):
     recurrent cell and the layers of a stack are drawn together, with a key each. (A
     generator of random numbers such as NumPy's would give all of them the same values.)
 
-    The `dtype` is that of the layer, or `jax.numpy.float32` if that has fewer bits. The
-    result is cast to the dtype of the layer.
+    The `dtype` is that of the layer, except that `jax.numpy.float32` is asked for in
+    place of a floating point dtype of 16 bits or fewer. The result is cast to the dtype
+    of the layer.
     """
 
     def __call__(self, key: Any, shape: tuple[int, ...], dtype: Any, /) -> Array: ...
@@ -48,8 +50,8 @@ else:
 def init_weight(init, key, shape, dtype, lim, num_blocks=1, flip=False) -> Array:
     """Draws the weight of a linear map, stored as `(out, in, *spatial)`.
 
-    It may consist of several linear maps side by side along `out`, which are drawn one
-    by one. With `flip` it is stored with its spatial axes reversed.
+    It may consist of several linear maps side by side along `out`, each of which is
+    drawn with a key of its own. With `flip`, its spatial axes are stored in reverse.
     """
     check_initialiser("weight_init", init)
     if init is None:
@@ -80,18 +82,23 @@ def init_bias(init, key, shape, dtype, lim, use_bias) -> Array | None:
 def draw(argument, init, key, shape, dtype) -> Array:
     """Calls the initialiser that a layer was given as `argument`."""
     # In 16 bits or fewer, JAX draws normals from as few as 128 distinct values.
-    is_small = jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize <= 2
-    out: Any = init(key, shape, jnp.float32 if is_small else dtype)
+    out: Any = init(key, shape, at_least_32_bits(dtype))
     must = f"`{argument}` must return an array"
     if not isinstance(out, jax.Array | np.ndarray | np.generic):
         hint = _did_you_mean(init) if callable(out) else "."
-        raise TypeError(f"{must}. Got {_shorten(out)} from {_shorten(init)}{hint}")
+        raise TypeError(f"{must}. Got {tree_pformat(out)}{hint}")
     if not keeps_kind(out.dtype, dtype):
         raise TypeError(f"{must} that casts to {jnp.dtype(dtype)}. Got {out.dtype}.")
     if out.shape != shape:
         layout = "(As in JAX, that of a weight is `(*spatial, in, out)`.)"
         raise ValueError(f"{must} of shape {shape}. Got {out.shape}. {layout}")
-    return jnp.asarray(out, dtype)
+    # Not an array of NumPy's itself, which may yet be written to.
+    return jnp.array(out, dtype, copy=not isinstance(out, jax.Array))
+
+
+def at_least_32_bits(dtype) -> Any:
+    is_small = jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize <= 2
+    return jnp.float32 if is_small else dtype
 
 
 def keeps_kind(from_dtype, to_dtype) -> bool:
@@ -104,18 +111,21 @@ def keeps_kind(from_dtype, to_dtype) -> bool:
 def per_layer(weight_init, bias_init, depth) -> list[dict[str, Any]]:
     """The `weight_init` and `bias_init` of each layer of an `MLP`."""
 
+    num_layers = int(depth) + 1
+
     def one_per_layer(argument, init):
         # A callable is an initialiser, even if it happens to be a tuple as well.
         if callable(init) or isinstance(init, str) or not isinstance(init, Sequence):
-            init = [init] * (depth + 1)
-        elif len(init) != depth + 1:
+            init = [init] * num_layers
+        elif len(init) != num_layers:
             raise ValueError(
                 f"`{argument}` must be one initialiser, or a sequence of `depth + 1` "
-                f"(={depth + 1}) of them, input layer first. Got {len(init)}."
+                f"(={num_layers}) of them, input layer first. Got {len(init)} of them."
             )
         # Without hidden layers, `scan=True` makes an empty stack of them.
-        empty = [None if init[0] is None else jinit.zeros] if depth == 1 else []
-        return [*init[:1], *empty, *init[1:]]
+        empty = [None if init[0] is None else jinit.zeros] if num_layers == 2 else []
+        first, *others = init
+        return [first, *empty, *others]
 
     weight_inits = one_per_layer("weight_init", weight_init)
     return _pairs(weight_inits, one_per_layer("bias_init", bias_init))
@@ -174,7 +184,7 @@ def check_initialiser(argument, init) -> None:
         hint = _did_you_mean(init)
     raise TypeError(
         f"`{argument}` must be an initialiser, i.e. be called as `init(key, shape, "
-        f"dtype)`, such as `eqx.nn.init.zeros`. Got {_shorten(init)}{hint}"
+        f"dtype)`, such as `eqx.nn.init.zeros`. Got {tree_pformat(init)}{hint}"
     )
 
 
@@ -182,8 +192,10 @@ def takes(fn, *names) -> bool:
     """Whether `fn` can be called with arguments of this meaning."""
     try:
         arguments = inspect.signature(fn).bind(*names).arguments
-    except (TypeError, ValueError):
+    except TypeError:
         return False
+    except ValueError:  # Some builtins do not have a signature.
+        return True
     # Unlike `numpy.zeros`, which takes its shape first.
     return arguments.get("shape", "shape") == "shape"
 
@@ -191,15 +203,11 @@ def takes(fn, *names) -> bool:
 def _did_you_mean(init) -> str:
     name = getattr(init, "__name__", "")
     try:
-        first = next(iter(inspect.signature(init).parameters), "")
+        names = list(inspect.signature(init).parameters)
     except (TypeError, ValueError):
         return "."
-    call = f"{name}()" if takes(init) else f"{name}(...)"
-    if first == "shape":
-        call = f"lambda key, shape, dtype: {name}(shape, dtype)"
+    if names[:1] == ["shape"]:
+        call = f"lambda key, shape, dtype: {name}({', '.join(names[:2])})"
+    else:
+        call = f"{name}()" if takes(init) else f"{name}(...)"
     return f"; did you mean `{call}`?" if name.isidentifier() else "."
-
-
-def _shorten(x) -> str:
-    text = repr(x)
-    return text if len(text) <= 100 else f"{text[:97]}..."

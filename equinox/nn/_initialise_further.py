@@ -1,4 +1,3 @@
-import contextlib
 import functools as ft
 from typing import Any
 
@@ -49,14 +48,12 @@ def init_elementwise(argument, default, init, key, shape, dtype, is_used=True) -
     dtype = default_floating_dtype() if dtype is None else dtype
     try:
         return draw(argument, init, key, shape, dtype)
-    except Exception as e:
-        if key is not None:
-            raise
-        error = e
-        with contextlib.suppress(Exception):
+    except Exception:
+        if key is None:
+            # Raises again, unless a key is all that was missing.
             draw(argument, init, jrandom.key(0), shape, dtype)
-            error = ValueError(f"`key` must be given, since `{argument}` uses it.")
-        raise error
+            raise ValueError(f"`key` must be given, since `{argument}` uses it.")
+        raise
 
 
 def init_table(init, key, shape, dtype) -> Array:

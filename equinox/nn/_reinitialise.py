@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.nn.initializers as jinit
+import jax.numpy as jnp
 import jax.random as jrandom
 import jax.tree_util as jtu
 import numpy as np
@@ -21,7 +22,7 @@ from .._tree import tree_at
 from ._batch_norm import BatchNorm
 from ._conv import Conv, ConvTranspose
 from ._embedding import Embedding
-from ._initialise import check_initialiser, Initializer, takes
+from ._initialise import Initializer, takes
 from ._linear import Linear
 from ._normalisation import GroupNorm, LayerNorm, RMSNorm
 from ._rnn import GRUCell, LSTMCell
@@ -77,27 +78,29 @@ def reinitialise(
     in `model`, also if they are stacked by [`equinox.filter_vmap`][]. (Then each member
     of the stack is drawn for itself.)
 
-    Each layer is drawn as if it was made anew. The values depend only on `key` and on
+    Each layer is drawn as if it were made anew. The values depend only on `key` and on
     the path to the layer: they are the same whatever other layers there are, and
     whichever of these are selected.
 
     !!! warning
 
-        The parameters of other modules are not drawn. If such a module has an array
-        that is named `weight` or `bias`, then this is an error, as it is for a subclass
-        of a layer that has an `__init__` method of its own, and for a layer that is
-        hidden within a function that is not a PyTree, such as `jax.jit(layer)`. Use
-        `select` if you know what you want: then nothing else is looked at. Arrays under
-        any other name are left as they are.
+        The parameters of other modules are not drawn. It is an error if such a module
+        has an array that is named `weight` or `bias`. So is a subclass of a layer that
+        has an `__init__` method of its own, which may change what it drew, and a layer
+        that is hidden in a callable that is not a PyTree, such as `jax.jit(layer)`. If
+        `select` is given, then the choice is yours, and nothing else is looked at.
+
+        Arrays under any other name are left as they are. Nor can anything be known of
+        a layer that is used in the body of a function.
 
     **Arguments:**
 
     - `model`: Any PyTree.
-    - `weight_init`: The `weight_init` argument of each layer. Defaults to not changing
-        weights.
-    - `bias_init`: The `bias_init` argument of each layer. Defaults to not changing
-        biases. If neither this nor `weight_init` is given, then all weights and biases
-        are drawn as they are by default.
+    - `weight_init`: The `weight_init` argument of each layer. If `None`, weights are
+        left as they are.
+    - `bias_init`: The `bias_init` argument of each layer. If `None`, biases are left as
+        they are. If neither this nor `weight_init` is given, then all weights and
+        biases are drawn as they are by default.
     - `select`: A function `select(path, layer)` that returns whether to draw a layer,
         in which `path` is that of `jax.tree_util.tree_flatten_with_path`. Defaults to
         all layers, except that `weight_init` is not used for the weights of
@@ -118,13 +121,10 @@ def reinitialise(
 
     A `ValueError` if no layer that is found and selected has such a parameter, if a
     parameter does not have the shape that its layer made it with, or in the cases
-    above. A `TypeError` if an argument is of the wrong type. Whatever an initialiser
-    raises, with a note that tells the layer.
+    above. A `TypeError` if an argument is of the wrong type. Exceptions that are raised
+    by an initialiser pass through, with a note that names the layer.
     """
     inits = dict(weight=weight_init, bias=bias_init)
-    for kind, init in inits.items():
-        if not isinstance(init, Mapping):
-            check_initialiser(f"{kind}_init", init)
     kinds = tuple(k for k in inits if inits[k] is not None) or ("weight", "bias")
     if select is not None and not takes(select, "path", "layer"):
         raise TypeError(f"`select` must be a function of path and layer. Got {select}.")
@@ -136,11 +136,12 @@ def reinitialise(
         num_drawn = len(drawn)
         leaves = [visit(path + p, x) if is_below(x) else x for p, x in pairs]
         new = jtu.tree_unflatten(treedef, leaves)
+        attributes = getattr(node, "__dict__", {})
         where = jtu.keystr(path)
         name = f"the `{type(node).__name__}` at `{where or '(the model itself)'}`"
         if isinstance(node, _layers):
             # Paths may print alike, or print an address, which differs between runs.
-            where = re.sub(" at 0x[0-9a-f]+", "", where)
+            where = re.sub(" at 0x[0-9A-Fa-f]+", "", where)
             count[where] += 1
             digest = hashlib.sha256(f"{where} {count[where]}".encode()).digest()
             layer_key = _fold_in(key, np.frombuffer(digest, np.uint32)[:2])
@@ -155,14 +156,14 @@ def reinitialise(
             if "weight" in kinds and len(drawn) > num_drawn:
                 new = _renorm_tied(new)
         elif _hides_layer(node):
-            unknown.append(f"{name} (which a layer is hidden in)")
-        elif any(isinstance(getattr(node, kind, None), _arrays) for kind in kinds):
+            unknown.append(f"{name} (which hides a layer)")
+        elif any(isinstance(attributes.get(kind), _arrays) for kind in kinds):
             unknown.append(name)
         return new
 
     def visit_layer(name: str, layer: Any, layer_key: PRNGKeyArray) -> Any:
-        mro = type(layer).__mro__
-        cls = next(c for c in mro if c.__module__.startswith("equinox."))
+        bases = [c for c in type(layer).__mro__ if issubclass(c, _layers)]
+        cls = next(c for c in bases if c.__module__.startswith("equinox."))
         is_scaled = isinstance(layer, _norms) and weight_init is not None
         # Unless it is selected, the scale of a norm does not count as a weight.
         own_kinds = kinds[1:] if is_scaled and select is None else kinds
@@ -171,14 +172,19 @@ def reinitialise(
         old = {k: x for k, x in old.items() if not isinstance(x, SharedNode | None)}
         if len(old) == 0:
             return layer
-        if select is None and type(layer).__init__ is not cls.__init__:
+        # Unwrapped, since a type checker may have wrapped them.
+        inits_of = [inspect.unwrap(x.__init__) for x in (type(layer), cls)]
+        if select is None and inits_of[0] is not inits_of[1]:
             unknown.append(f"{name} (a subclass with its own `__init__`)")
             return layer
         try:
             new = _draw(cls, layer, old, inits, layer_key)
         except Exception as e:
             note = f"This was to draw {name}. To leave it out, use `select`."
-            getattr(e, "add_note", print)(note)  # Python 3.10 does not have notes.
+            if hasattr(e, "add_note"):
+                e.add_note(note)  # pyright: ignore
+            else:  # Python 3.10
+                e.args = (f"{e}\n{note}",)
             raise
         drawn.append(name)
         get = lambda layer: [getattr(layer, x) for x in new]
@@ -206,7 +212,7 @@ def _draw(cls, layer, old, inits, key) -> dict[str, Any]:
     kwargs = {x: getattr(layer, x) for x in names if x in cls.__dataclass_fields__}
     # Else the numbers of NumPy would be traced.
     as_number = lambda x: x.item() if isinstance(x, np.generic) else x
-    kwargs = {name: as_number(x) for name, x in kwargs.items()}
+    kwargs = jtu.tree_map(as_number, kwargs)
     # Cheap to make, for what is not asked for.
     zeros = {f"{k}_init": jinit.zeros for k in inits if f"{k}_init" in arguments}
     structs = cached_filter_eval_shape(cls, **kwargs, **zeros, key=key)
@@ -235,8 +241,10 @@ def _draw(cls, layer, old, inits, key) -> dict[str, Any]:
         for _ in batch:
             make = jax.vmap(make)
         new |= make(jrandom.split(key, batch) if batch else key)
-    is_same = {name: new[name].dtype == value.dtype for name, value in old.items()}
-    return {k: x if is_same[k] else np.asarray(x, old[k].dtype) for k, x in new.items()}
+    for name, value in new.items():
+        if value.dtype != old[name].dtype and not isinstance(value, jax.core.Tracer):
+            new[name] = np.asarray(value, old[name].dtype)
+    return new
 
 
 @jax.jit
@@ -246,12 +254,16 @@ def _fold_in(key, words) -> PRNGKeyArray:
 
 def _renorm(node, weight) -> WeightNorm:
     """As `node` is made of a layer with this weight."""
-    norm = node._norm
-    for _ in getattr(node.g, "shape", ()):
-        if jax.eval_shape(norm, weight).shape == node.g.shape:
-            return tree_at(lambda x: x.g, node, norm(weight).astype(node.g.dtype))
-        norm = jax.vmap(norm)  # It may be stacked.
-    return node
+    if not isinstance(node.g, _arrays):
+        return node
+    # Also if it is stacked: there are as many members in the weight.
+    axes = tuple(i for i, size in enumerate(node.g.shape) if size == 1)
+    norm = lambda x: jnp.sqrt(jnp.sum(jnp.abs(x) ** 2, axes, keepdims=True))
+    g = norm(weight) if isinstance(weight, _arrays) else None
+    if g is None or g.shape != node.g.shape:
+        what = "the weight of a `WeightNorm` is tied in a way that cannot be followed"
+        raise ValueError(f"Cannot reinitialise: {what}. Use `select` to leave it out.")
+    return tree_at(lambda x: x.g, node, g.astype(node.g.dtype))
 
 
 def _renorm_tied(shared) -> Shared:
@@ -262,17 +274,18 @@ def _renorm_tied(shared) -> Shared:
     )
     if not any(map(is_tied, jtu.tree_leaves(shared.pytree, is_leaf=is_tied))):
         return shared
-    renorm = lambda tied, x: _renorm(x, weight_of(x)) if is_tied(tied) else x
+    renorm = lambda tied, x: _renorm(tied, weight_of(x)) if is_tied(tied) else tied
     pytree = jtu.tree_map(renorm, shared.pytree, shared(), is_leaf=is_tied)
-    return Shared(pytree, shared.where, shared.get)
+    return tree_at(lambda x: x.pytree, shared, pytree)
 
 
-def _hides_layer(x) -> bool:
+def _hides_layer(x, depth=5) -> bool:
     """Whether a callable holds a layer that is not part of it as a PyTree."""
-    if isinstance(x, Module) and not isinstance(x, _JitWrapper):
+    if depth == 0 or (isinstance(x, Module) and not isinstance(x, _JitWrapper)):
         return False
     names = ["func", "__wrapped__", "__self__"]
     names += ["args", "keywords"] if type(x) is partial else []
     is_layer = lambda y: isinstance(y, _layers)
     leaves = jtu.tree_leaves([getattr(x, n, None) for n in names], is_leaf=is_layer)
-    return any(is_layer(y) or (callable(y) and _hides_layer(y)) for y in leaves)
+    hides = lambda y: is_layer(y) or (callable(y) and _hides_layer(y, depth - 1))
+    return any(map(hides, leaves))

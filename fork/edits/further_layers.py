@@ -35,11 +35,11 @@ def cell(class_name: str, gates: Sequence[str], keys: str, *biases: Replace) -> 
                 ]
             ),
             Document(f"""
-- `weight_init`: As [`equinox.nn.Linear`][], once per gate: for the shapes
-    `(input_size, hidden_size)` and `(hidden_size, hidden_size)`. Can also be a
-    dictionary with any of the keys `"ih"` and `"hh"`. Defaults to uniform on
-    plus-minus `1 / sqrt(hidden_size)`, for both. (Keyword only argument.)
-- `bias_init`: As `weight_init`, for the shape `(hidden_size,)`. The keys of a
+- `weight_init`: As [`equinox.nn.Linear`][]. Called once per gate, with the
+    shapes `(input_size, hidden_size)` and `(hidden_size, hidden_size)`. Can
+    also be a dictionary with any of the keys `"ih"` and `"hh"`. Defaults to
+    uniform on plus-minus `1 / sqrt(hidden_size)`. (Keyword only argument.)
+- `bias_init`: As `weight_init`, with the shape `(hidden_size,)`. The keys of a
     dictionary are {names}. (Keyword only
     argument.)
 """),
@@ -134,10 +134,10 @@ def normalisation(class_name: str, shape: str, *operations: Operation) -> Edit:
             AddParameters(["key: PRNGKeyArray | None = None"], before=None),
             Document(
                 f"""
-- `weight_init`: As [`equinox.nn.Linear`][], for shape `{shape}`. Defaults
-    to ones. (Keyword only argument.)
+- `weight_init`: As [`equinox.nn.Linear`][], with shape `{shape}`.
+    Defaults to ones. (Keyword only argument.)
 - `bias_init`: As `weight_init`, but defaults to zeros. (Keyword only argument.)
-- `key`: Only needed for an initialiser that uses it. (Keyword only argument.)
+- `key`: Only needed if an initialiser is random. (Keyword only argument.)
 """,
                 before=None,
             ),

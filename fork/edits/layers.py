@@ -38,7 +38,7 @@ LINEAR = FileEdits(
     the distribution of [`equinox.nn.init.fan_in_uniform`][]. (Keyword only
     argument.)
 - `bias_init`: As `weight_init`, for the bias, of shape `(out_features,)`.
-    Defaults to the same distribution as that of the weight. (Keyword only
+    Defaults to uniform on plus-minus `1 / sqrt(in_features)`. (Keyword only
     argument.)
 """),
                 Replace(
@@ -61,7 +61,7 @@ def convolution(class_name: str, blocks: str) -> Edit:
         [
             add_parameters("Initializer | None"),
             Document("""
-- `weight_init`: As [`equinox.nn.Linear`][]. Is called once per group, for the
+- `weight_init`: As [`equinox.nn.Linear`][]. Called once per group, with the
     shape `(*kernel_size, in_channels // groups, out_channels // groups)`.
     (Keyword only argument.)
 - `bias_init`: As `weight_init`, for the bias, of shape `(out_channels,)`.
@@ -156,8 +156,8 @@ ATTENTION = FileEdits(
     be a dictionary with any of the keys `"query"`, `"key"`, `"value"` and
     `"output"`; a missing key is the default, as is `None`. (Keyword only
     argument.)
-- `bias_init`: As `weight_init`, for the biases of those that have one. (A
-    dictionary must name these only.) (Keyword only argument.)
+- `bias_init`: As `weight_init`, for the biases. A dictionary may name only
+    projections that have one. (Keyword only argument.)
 """),
                 InsertAfter(
                     ["qkey, kkey, vkey, okey = jrandom.split(key, 4)"],
@@ -194,13 +194,13 @@ TRICKS = LineEdits(
         AppendToSection(
             "## Custom parameter initialisation",
             """
-There is no need for surgery if a layer is yet to be made. Layers have a `weight_init` \
-and a `bias_init` argument, which take any of `eqx.nn.init` and `jax.nn.initializers`, \
-or a function `init(key, shape, dtype)` of your own. There are just these two, however \
-many layers there are inside:
+There is no need for surgery if you make the layer yourself. Layers have a \
+`weight_init` and a `bias_init` argument, which take any of `eqx.nn.init` and \
+`jax.nn.initializers`, or a function `init(key, shape, dtype)` of your own. There are \
+just these two, however many layers there are inside:
 ```python
-trunc_init = eqx.nn.init.lecun_normal()
-mlp = eqx.nn.MLP(3, 3, 64, 2, weight_init=trunc_init, key=key)
+lecun_normal = eqx.nn.init.lecun_normal()
+mlp = eqx.nn.MLP(3, 3, 64, 2, weight_init=lecun_normal, key=key)
 ```
 """,
         )

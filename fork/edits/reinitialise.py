@@ -24,7 +24,7 @@ Nor are any arguments needed for a large, complicated model: \
 [`equinox.nn.reinitialise`][] finds its layers, and draws their parameters anew.
 ```python
 model = eqx.nn.reinitialise(
-    model, weight_init=trunc_init, bias_init=eqx.nn.init.zeros, key=key
+    model, weight_init=lecun_normal, bias_init=eqx.nn.init.zeros, key=key
 )
 ```
 """,

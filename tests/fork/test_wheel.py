@@ -16,8 +16,6 @@ from fork.tree import changed_files, in_package, new_files
 from fork.upstream import package_files, pinned, read_pin, ROOT
 
 
-# The wheel is built once for each process.
-pytestmark = pytest.mark.xdist_group("wheel")
 PIN = read_pin()
 
 

@@ -33,6 +33,10 @@ def numpy_sizes():
             eqx.nn.Conv1d(six, six, 3, groups=2, **both, key=key),
             eqx.nn.LSTMCell(six, six, **both, key=key),
             eqx.nn.Embedding(six, six, weight_init=init.ones, key=key),
+            eqx.nn.Conv2d(six, six, np.int64(3), key=key),
+            eqx.nn.LayerNorm(tuple(np.array([3, 3]))),
+            eqx.nn.MLP(2, 2, 4, np.int64(2), **both, key=key),
+            eqx.nn.MLP(2, 2, 4, jax.numpy.array(2), key=key),
         ]
         new = eqx.nn.reinitialise(layers, bias_init=init.ones, key=key)
     assert (new[0].weight == 1).all() and (new[2].bias == 1).all()

@@ -1,5 +1,6 @@
 """Properties of initialisers and layers that need no more than one example each."""
 
+import collections
 import functools as ft
 import inspect
 import math
@@ -316,3 +317,33 @@ def test_cell_mistakes(cls, getkey):
     with pytest.raises(ValueError, match="of shape \\(3, 5\\).*Got \\(15, 3\\)"):
         make(weight_init=wrong_shape)
     assert make(use_bias=False, bias_init=init.ones).bias is None
+
+
+def test_does_not_share_memory_with_numpy(getkey):
+    # Whether JAX would copy an array depends on where it lies in memory.
+    for offset in range(16):
+        array = np.ones(1024, np.float32)[offset : offset + 64]
+        linear = eqx.nn.Linear(
+            2, 64, bias_init=lambda key, shape, dtype: array, key=getkey()
+        )
+        array[:] = 7
+        assert (linear.bias == 1).all()
+
+
+def test_gain_of_what_does_not_act_elementwise():
+    for fn in (jax.nn.softmax, jax.nn.log_softmax, jax.nn.glu, jnp.cumsum, jnp.sort):
+        with pytest.raises(ValueError, match="must act elementwise"):
+            init.calculate_gain(fn)
+    assert init.calculate_gain(np.tanh) == pytest.approx(1.5925, abs=1e-3)
+
+
+def test_numbers_of_numpy(getkey):
+    with pytest.raises(OverflowError):
+        init.constant(np.int64(300))(getkey(), (2,), jnp.int8)
+    assert init.constant(np.float32(0.5)) == init.constant(0.5)
+
+
+def test_any_sequence(getkey):
+    inits = collections.deque([init.ones, init.zeros])
+    mlp = eqx.nn.MLP(2, 2, 2, 1, weight_init=inits, key=getkey())
+    assert (mlp.layers[0].weight == 1).all() and (mlp.layers[1].weight == 0).all()

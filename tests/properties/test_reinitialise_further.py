@@ -1,6 +1,7 @@
 """Properties of `reinitialise` that are rarely met, but were broken once."""
 
 import functools as ft
+import unittest.mock
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jrandom
 import jax.tree_util as jtu
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -133,3 +135,67 @@ def test_typed_keys(impl, getkey):
     model = eqx.nn.MLP(2, 3, 4, 2, scan=True, key=getkey())
     new = reinitialise(model, key=jrandom.key(0, impl=impl))
     assert not np.allclose(new.layers[1].weight, model.layers[1].weight)
+
+
+class Mixed(eqx.nn.StatefulLayer, eqx.nn.LayerNorm):
+    def __init__(self):
+        eqx.nn.LayerNorm.__init__(self, 3)
+
+    def __call__(self, x, state, *, key=None):
+        return x, state
+
+
+@jaxtyping.jaxtyped(typechecker=lambda fn: fn)
+class TypeChecked(eqx.nn.Linear):
+    pass
+
+
+class Property(eqx.Module):
+    linear: eqx.nn.Linear
+
+    @property
+    def weight(self):
+        raise RuntimeError
+
+
+def test_unusual_classes(getkey):
+    key = getkey()
+    with pytest.raises(ValueError, match="`Mixed` .*own `__init__`"):
+        reinitialise([Mixed()], bias_init=init.ones, key=key)
+    everything = lambda path, layer: True
+    new = reinitialise(Mixed(), bias_init=init.ones, select=everything, key=key)
+    assert (new.bias == 1).all()
+    typechecked: Any = TypeChecked
+    new = reinitialise(typechecked(3, 3, key=key), weight_init=init.ones, key=key)
+    assert (new.weight == 1).all()
+    linear = eqx.nn.Linear(3, 3, key=key)
+    new = reinitialise(Property(linear), weight_init=init.ones, key=key)
+    assert (new.linear.weight == 1).all()
+    loop = lambda x: x
+    loop.__wrapped__ = loop  # pyright: ignore
+    for opaque in (unittest.mock.Mock(), loop):
+        assert reinitialise([opaque, linear], key=key)[0] is opaque
+
+
+def test_ties_that_cannot_be_followed(getkey):
+    def make(key):
+        linears = eqx.nn.Linear(3, 5, key=key), eqx.nn.Linear(5, 3, key=key)
+        return eqx.nn.Shared(
+            (linears[0], eqx.nn.WeightNorm(linears[1])),
+            lambda pair: pair[1].layer.weight,
+            lambda pair: pair[0].weight.T,
+        )
+
+    new = reinitialise(make(getkey()), weight_init=init.normal(5.0), key=getkey())()
+    expected = jnp.linalg.norm(new[0].weight.T, axis=1, keepdims=True)
+    assert np.allclose(new[1].g, expected, rtol=1e-5)
+    stack = eqx.filter_vmap(make)(jrandom.split(getkey(), 4))
+    with pytest.raises(ValueError, match="cannot be followed.*`select`"):
+        reinitialise(stack, weight_init=init.normal(5.0), key=getkey())
+
+
+def test_numpy_weight_under_vmap(getkey):
+    linear = eqx.nn.Linear(3, 4, key=getkey())
+    linear = eqx.tree_at(lambda x: x.weight, linear, np.zeros((4, 3)))
+    fn = eqx.filter_vmap(lambda key: reinitialise(linear, key=key).weight)
+    assert fn(jrandom.split(getkey(), 2)).shape == (2, 4, 3)

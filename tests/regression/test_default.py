@@ -10,8 +10,6 @@ import pytest
 from fork.upstream import pinned, read_pin
 
 
-# Its fixture takes long, and is made once for each process.
-pytestmark = pytest.mark.xdist_group("regression")
 PIN = read_pin()
 HERE = Path(__file__).resolve().parent
 

@@ -6,7 +6,6 @@ from numbers import Real
 from typing import Any, get_args, Literal
 
 import jax
-import jax.lax as lax
 import jax.nn.initializers as jinit
 import jax.numpy as jnp
 import jax.random as jrandom
@@ -15,7 +14,7 @@ from jaxtyping import Array, ArrayLike
 
 from ..._misc import default_floating_dtype
 from ..._module import field, Module
-from .._initialise import keeps_kind
+from .._initialise import at_least_32_bits, keeps_kind
 from .._misc import default_init
 
 
@@ -70,11 +69,12 @@ class constant(AbstractInitialiser):
 
         **Raises:**
 
-        A `TypeError` if `value` is not a number or an array of numbers. When used: a
+        Whatever JAX raises if `value` is not a number or an array. When used: a
         `TypeError` if it cannot be cast to the dtype that is drawn (complex to real, or
         floating point to integer), an `OverflowError` if it is an integer beyond the
         bounds of that dtype, and a `ValueError` if it does not broadcast to the shape.
         """
+        value = value.item() if isinstance(value, np.generic) else value
         is_number = isinstance(value, int | float | complex)
         self.value = value if is_number else jnp.asarray(value)
 
@@ -362,7 +362,7 @@ class orthogonal(AbstractInitialiser):
         self.scale = _real("scale", scale)
 
     def _draw(self, key, shape, dtype) -> Array:
-        wide_dtype = _at_least_32_bits(dtype)
+        wide_dtype = at_least_32_bits(dtype)  # JAX has no QR decomposition of fewer.
         return jinit.orthogonal(self.scale)(key, shape, wide_dtype).astype(dtype)
 
 
@@ -392,7 +392,7 @@ class delta_orthogonal(AbstractInitialiser):
         self.scale = _real("scale", scale)
 
     def _draw(self, key, shape, dtype) -> Array:
-        wide_dtype = _at_least_32_bits(dtype)
+        wide_dtype = at_least_32_bits(dtype)
         return jinit.delta_orthogonal(self.scale)(key, shape, wide_dtype).astype(dtype)
 
 
@@ -402,8 +402,8 @@ class identity(AbstractInitialiser):
     central tap (index `(size - 1) // 2` of each spatial dimension), and to zero
     elsewhere, so that it passes its input through if `padding="SAME"`.
 
-    As `torch.nn.init.eye_` and `torch.nn.init.dirac_`. (For an even size with an even
-    dilation no tap is central, and no kernel passes its input through.)
+    As `torch.nn.init.eye_` and `torch.nn.init.dirac_`. (For an even size with a
+    dilation above one, no tap is central, and no kernel passes its input through.)
     """
 
     scale: float | Array
@@ -424,8 +424,7 @@ class identity(AbstractInitialiser):
     def _draw(self, key, shape, dtype) -> Array:
         _check_is_weight(self, shape)
         centre = tuple((size - 1) // 2 for size in shape[:-2])
-        eye = jnp.eye(*shape[-2:], dtype=dtype)
-        eye = constant(self.scale)(key, (), dtype) * eye
+        eye = constant(self.scale)(key, (), dtype) * jnp.eye(*shape[-2:], dtype=dtype)
         return jnp.zeros(shape, dtype).at[centre].set(eye)
 
 
@@ -466,10 +465,9 @@ class sparse(AbstractInitialiser):
         _check_is_weight(self, shape)
         value_key, order_key = jrandom.split(key, 2)
         values = jinit.normal(self.stddev)(value_key, shape, dtype)
-        order = lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
-        order = jrandom.permutation(order_key, order, -1, independent=True)
+        order = jnp.argsort(jrandom.uniform(order_key, shape), axis=-1)
         ceil = math.ceil if isinstance(self.sparsity, float) else jnp.ceil
-        is_zero = order < jnp.asarray(ceil(self.sparsity * shape[-1]), jnp.int32)
+        is_zero = order < jnp.asarray(ceil(self.sparsity * shape[-1]), order.dtype)
         return jnp.where(is_zero, jnp.zeros((), dtype), values)
 
 
@@ -518,8 +516,8 @@ def calculate_gain(
 
     - `nonlinearity`: One of the names above, or a function that acts on each element of
         a JAX array, such as `jax.nn.gelu`.
-    - `param`: The negative slope of `"leaky_relu"`. Defaults to `0.01`. Not used by any
-        other name.
+    - `param`: The negative slope of `"leaky_relu"`. Defaults to `0.01`. Not used for
+        any other name.
 
     **Returns:**
 
@@ -533,19 +531,22 @@ def calculate_gain(
     together with a function.
     """  # noqa: E501
     slope = 0.01 if param is None else param
-    is_named = isinstance(nonlinearity, str)
-    if not isinstance(slope, Real) or not (is_named or param is None):
+    if not isinstance(slope, Real) or (callable(nonlinearity) and param is not None):
         raise ValueError(f"`param` is the slope of `'leaky_relu'`. Got {param!r}.")
     if callable(nonlinearity):
         nodes, weights = np.polynomial.hermite_e.hermegauss(100)
         with jax.ensure_compile_time_eval():
-            values = np.asarray(nonlinearity(jnp.asarray(nodes)), float)
-        second_moment = np.sum(weights * values**2) / np.sum(weights)
-        if values.shape != nodes.shape or not 0 < second_moment < math.inf:
+            z = jnp.asarray(nodes)
+            # Also of some in another order, which is to make no difference.
+            values, some = (np.abs(np.asarray(nonlinearity(x))) for x in (z, z[49::-1]))
+        second_moment = 0.0
+        if values.shape == z.shape and np.allclose(some, values[49::-1], rtol=1e-4):
+            second_moment = weights @ values.astype(float) ** 2 / weights.sum()
+        if not 0 < second_moment < math.inf:
             must = "`nonlinearity` must act elementwise, and have a finite gain"
             raise ValueError(f"{must}. Got {nonlinearity!r}.")
         return 1 / math.sqrt(second_moment)
-    if not is_named:
+    if not isinstance(nonlinearity, str):
         must = "`nonlinearity` must be a name or a function"
         raise TypeError(f"{must}. Got {nonlinearity!r}.")
     gains = _gains | {"leaky_relu": math.sqrt(2 / (1 + float(slope) ** 2))}
@@ -562,7 +563,7 @@ def _real(name, value, low: Any = -math.inf, high=math.inf) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         low = -math.inf if isinstance(low, jax.Array) else low
         if not (low <= value <= high and abs(value) <= sys.float_info.max):
-            must = f"`{name}` must be finite, and between {low} and {high}"
+            must = f"`{name}` must be finite, and in the range from {low} to {high}"
             raise ValueError(f"{must}. Got {value}.")
         return float(value)
     is_array = isinstance(value, jax.Array | np.ndarray)
@@ -579,12 +580,7 @@ def _one_of(name, value, literal) -> Any:
 
 def _check_is_weight(init, shape) -> None:
     if len(shape) < 2:
-        raise ValueError(f"`{init}` is for shapes `(*spatial, in, out)`. Got {shape}.")
-
-
-def _at_least_32_bits(dtype) -> Any:
-    # JAX has no QR decomposition of fewer.
-    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
+        raise ValueError(f"`{init}` needs a shape `(*spatial, in, out)`. Got {shape}.")
 
 
 def _draw_parts(draw, key, dtype) -> Array:
@@ -593,4 +589,5 @@ def _draw_parts(draw, key, dtype) -> Array:
         return draw(key, dtype)
     real_key, imag_key = jrandom.split(key, 2)
     real_dtype = jnp.finfo(dtype).dtype
-    return lax.complex(draw(real_key, real_dtype), draw(imag_key, real_dtype))
+    real, imag = draw(real_key, real_dtype), draw(imag_key, real_dtype)
+    return jax.lax.complex(real, imag)
