@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import jax
+import jax.core
 import jax.nn.initializers as jinit
 import jax.numpy as jnp
 import jax.random as jrandom
