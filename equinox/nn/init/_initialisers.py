@@ -58,6 +58,12 @@ class constant(AbstractInitialiser):
 
     `equinox.nn.init.zeros` is `constant(0)`, which sets every element to zero.
     `equinox.nn.init.ones` is `constant(1)`, which sets every element to one.
+
+    !!! example
+
+        ```python
+        eqx.nn.Linear(64, 32, bias_init=eqx.nn.init.constant(0.1), key=key)
+        ```
     """
 
     value: int | float | complex | Array
@@ -94,6 +100,13 @@ class uniform(AbstractInitialiser):
     `jax.random.uniform`.
 
     For a complex dtype, the real and imaginary parts are each drawn in this way.
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.uniform(-0.1, 0.1)
+        eqx.nn.Linear(64, 32, weight_init=init, key=key)
+        ```
     """
 
     minval: float | Array
@@ -122,11 +135,18 @@ class uniform(AbstractInitialiser):
 
 
 class normal(AbstractInitialiser):
-    """Draws from the normal distribution with mean zero. As
+    r"""Draws from the normal distribution $\mathcal{N}(0, \text{stddev}^2)$. As
     `jax.nn.initializers.normal`.
 
     For a complex dtype, the standard deviation is that of the complex number, and is
     shared equally by the real and imaginary parts.
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.normal(0.02)
+        eqx.nn.Embedding(1000, 64, weight_init=init, key=key)
+        ```
     """
 
     stddev: float | Array
@@ -148,11 +168,22 @@ class normal(AbstractInitialiser):
 
 
 class truncated_normal(AbstractInitialiser):
-    """Draws from the normal distribution with mean zero, truncated on both sides. As
+    r"""Draws from the normal distribution $\mathcal{N}(0, \text{stddev}^2)$, truncated
+    to $[\text{lower} \cdot \text{stddev}, \text{upper} \cdot \text{stddev}]$. As
     `jax.nn.initializers.truncated_normal`.
 
     For a complex dtype, the real and imaginary parts are each drawn in this way, with
     `stddev` shared equally between them.
+
+    The bounds are multiples of `stddev`. Those of `torch.nn.init.trunc_normal_` are
+    not: its `std=0.02, a=-2.0, b=2.0` is `stddev=0.02, lower=-100.0, upper=100.0` here.
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.truncated_normal(0.02)
+        eqx.nn.Linear(64, 32, weight_init=init, key=key)
+        ```
     """
 
     stddev: float | Array
@@ -187,13 +218,20 @@ class truncated_normal(AbstractInitialiser):
 
 class fan_in_uniform(AbstractInitialiser):
     r"""Draws from the uniform distribution on
-    $\left[-1 / \sqrt{\text{fan\_in}}, 1 / \sqrt{\text{fan\_in}}\right)$.
+    $\left[-1 / \sqrt{\text{fan_in}}, 1 / \sqrt{\text{fan_in}}\right)$.
 
     This is the distribution of the default weights of [`equinox.nn.Linear`][],
     [`equinox.nn.Conv`][] and [`equinox.nn.ConvTranspose`][], as in PyTorch. For a
     complex dtype, the real and imaginary parts are each drawn in this way.
 
     A shape of fewer than two dimensions raises a `ValueError`.
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.fan_in_uniform()
+        eqx.nn.Linear(64, 32, weight_init=init, key=key)
+        ```
     """
 
     def _draw(self, key, shape, dtype) -> Array:
@@ -211,9 +249,27 @@ class variance_scaling(AbstractInitialiser):
     `jax.nn.initializers.variance_scaling`.
 
     The shape is read as `(*spatial, in, out)`, so that
-    $\text{fan\_in} = \text{in} \cdot \prod \text{spatial}$ and
-    $\text{fan\_out} = \text{out} \cdot \prod \text{spatial}$. For a complex dtype,
+    $\text{fan_in} = \text{in} \cdot \prod \text{spatial}$ and
+    $\text{fan_out} = \text{out} \cdot \prod \text{spatial}$. For a complex dtype,
     `"uniform"` and `"truncated_normal"` draw from a disc.
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.variance_scaling(2.0, "fan_out", "normal")
+        eqx.nn.Conv2d(3, 64, 3, weight_init=init, key=key)
+        ```
+
+    These have names:
+
+    | name | `scale` | `mode` | `distribution` |
+    | --- | --- | --- | --- |
+    | [`equinox.nn.init.glorot_uniform`][] | `1.0` | `"fan_avg"` | `"uniform"` |
+    | [`equinox.nn.init.glorot_normal`][] | `1.0` | `"fan_avg"` | `"truncated_normal"` |
+    | [`equinox.nn.init.he_uniform`][] | `2.0` | `"fan_in"` | `"uniform"` |
+    | [`equinox.nn.init.he_normal`][] | `2.0` | `"fan_in"` | `"truncated_normal"` |
+    | [`equinox.nn.init.lecun_uniform`][] | `1.0` | `"fan_in"` | `"uniform"` |
+    | [`equinox.nn.init.lecun_normal`][] | `1.0` | `"fan_in"` | `"truncated_normal"` |
     """
 
     scale: float | Array
@@ -247,8 +303,8 @@ class variance_scaling(AbstractInitialiser):
 
 def glorot_uniform() -> variance_scaling:
     r"""Draws from the uniform distribution on
-    $\left[-\sqrt{6 / (\text{fan\_in} + \text{fan\_out})},
-    \sqrt{6 / (\text{fan\_in} + \text{fan\_out})}\right)$.
+    $\left[-\sqrt{6 / (\text{fan_in} + \text{fan_out})},
+    \sqrt{6 / (\text{fan_in} + \text{fan_out})}\right)$.
 
     This is [`equinox.nn.init.variance_scaling`][] with
     `scale=1.0, mode="fan_avg", distribution="uniform"`. Also known as `xavier_uniform`.
@@ -257,6 +313,13 @@ def glorot_uniform() -> variance_scaling:
 
         [Understanding the difficulty of training deep feedforward neural networks](
         http://proceedings.mlr.press/v9/glorot10a.html)
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.glorot_uniform()
+        eqx.nn.MLP(2, 2, 64, 3, jnp.tanh, weight_init=init, key=key)
+        ```
     """
     return variance_scaling(1.0, "fan_avg", "uniform")
 
@@ -264,18 +327,25 @@ def glorot_uniform() -> variance_scaling:
 def glorot_normal() -> variance_scaling:
     r"""Draws from the normal distribution, truncated at two standard deviations, such
     that what is drawn has standard deviation
-    $\sqrt{2 / (\text{fan\_in} + \text{fan\_out})}$.
+    $\sqrt{2 / (\text{fan_in} + \text{fan_out})}$.
 
     This is [`equinox.nn.init.variance_scaling`][] with
     `scale=1.0, mode="fan_avg", distribution="truncated_normal"`. Also known as
     `xavier_normal`. See [`equinox.nn.init.glorot_uniform`][] for the reference.
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.glorot_normal()
+        eqx.nn.MLP(2, 2, 64, 3, jnp.tanh, weight_init=init, key=key)
+        ```
     """
     return variance_scaling(1.0, "fan_avg", "truncated_normal")
 
 
 def he_uniform() -> variance_scaling:
     r"""Draws from the uniform distribution on
-    $\left[-\sqrt{6 / \text{fan\_in}}, \sqrt{6 / \text{fan\_in}}\right)$.
+    $\left[-\sqrt{6 / \text{fan_in}}, \sqrt{6 / \text{fan_in}}\right)$.
 
     This is [`equinox.nn.init.variance_scaling`][] with
     `scale=2.0, mode="fan_in", distribution="uniform"`. Also known as `kaiming_uniform`.
@@ -285,24 +355,38 @@ def he_uniform() -> variance_scaling:
 
         [Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet
         Classification](https://arxiv.org/abs/1502.01852)
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.he_uniform()
+        eqx.nn.MLP(2, 2, 64, 3, jax.nn.relu, weight_init=init, key=key)
+        ```
     """
     return variance_scaling(2.0, "fan_in", "uniform")
 
 
 def he_normal() -> variance_scaling:
     r"""Draws from the normal distribution, truncated at two standard deviations, such
-    that what is drawn has standard deviation $\sqrt{2 / \text{fan\_in}}$.
+    that what is drawn has standard deviation $\sqrt{2 / \text{fan_in}}$.
 
     This is [`equinox.nn.init.variance_scaling`][] with
     `scale=2.0, mode="fan_in", distribution="truncated_normal"`. Also known as
     `kaiming_normal`. See [`equinox.nn.init.he_uniform`][] for the reference.
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.he_normal()
+        eqx.nn.MLP(2, 2, 64, 3, jax.nn.relu, weight_init=init, key=key)
+        ```
     """
     return variance_scaling(2.0, "fan_in", "truncated_normal")
 
 
 def lecun_uniform() -> variance_scaling:
     r"""Draws from the uniform distribution on
-    $\left[-\sqrt{3 / \text{fan\_in}}, \sqrt{3 / \text{fan\_in}}\right)$.
+    $\left[-\sqrt{3 / \text{fan_in}}, \sqrt{3 / \text{fan_in}}\right)$.
 
     This is [`equinox.nn.init.variance_scaling`][] with
     `scale=1.0, mode="fan_in", distribution="uniform"`. It keeps the scale of
@@ -312,17 +396,31 @@ def lecun_uniform() -> variance_scaling:
 
         [Efficient BackProp](https://doi.org/10.1007/3-540-49430-8_2), and
         [Self-Normalizing Neural Networks](https://arxiv.org/abs/1706.02515)
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.lecun_uniform()
+        eqx.nn.MLP(2, 2, 64, 3, jax.nn.selu, weight_init=init, key=key)
+        ```
     """
     return variance_scaling(1.0, "fan_in", "uniform")
 
 
 def lecun_normal() -> variance_scaling:
     r"""Draws from the normal distribution, truncated at two standard deviations, such
-    that what is drawn has standard deviation $\sqrt{1 / \text{fan\_in}}$.
+    that what is drawn has standard deviation $\sqrt{1 / \text{fan_in}}$.
 
     This is [`equinox.nn.init.variance_scaling`][] with
     `scale=1.0, mode="fan_in", distribution="truncated_normal"`. See
     [`equinox.nn.init.lecun_uniform`][] for the references.
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.lecun_normal()
+        eqx.nn.MLP(2, 2, 64, 3, jax.nn.selu, weight_init=init, key=key)
+        ```
     """
     return variance_scaling(1.0, "fan_in", "truncated_normal")
 
@@ -332,13 +430,23 @@ kaiming_uniform, kaiming_normal = he_uniform, he_normal
 
 
 class orthogonal(AbstractInitialiser):
-    """Draws uniformly from the matrices with orthonormal rows or columns, whichever of
-    them are fewer. (For a complex dtype, from the semi-unitary matrices.) As
-    `jax.nn.initializers.orthogonal`.
+    r"""Draws uniformly from the matrices with orthonormal rows or columns, whichever of
+    them are fewer, and multiplies by `scale`. (For a complex dtype, from the
+    semi-unitary matrices.) As `jax.nn.initializers.orthogonal`.
+
+    So for a matrix $W$ with no fewer rows than columns,
+    $W^\top W = \text{scale}^2 I$, and otherwise $W W^\top = \text{scale}^2 I$.
 
     The kernel of a convolution is drawn as a matrix of shape
     `(prod(spatial) * in, out)`. For 16-bit dtypes, which JAX does not support here, the
     matrix is computed in `jax.numpy.float32`.
+
+    !!! example
+
+        ```python
+        init = {"hh": eqx.nn.init.orthogonal()}
+        eqx.nn.GRUCell(64, 32, weight_init=init, key=key)
+        ```
 
     ??? cite
 
@@ -370,6 +478,13 @@ class delta_orthogonal(AbstractInitialiser):
     """Draws the kernel of a convolution: as [`equinox.nn.init.orthogonal`][] at the
     central tap (index `(size - 1) // 2` of each spatial dimension), and zero elsewhere.
     As `jax.nn.initializers.delta_orthogonal`.
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.delta_orthogonal()
+        eqx.nn.Conv2d(16, 32, 3, weight_init=init, key=key)
+        ```
 
     ??? cite
 
@@ -404,6 +519,13 @@ class identity(AbstractInitialiser):
 
     As `torch.nn.init.eye_` and `torch.nn.init.dirac_`. (For an even size with a
     dilation above one, no tap is central, and no kernel passes its input through.)
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.identity()
+        eqx.nn.Conv2d(16, 16, 3, padding="SAME", weight_init=init, key=key)
+        ```
     """
 
     scale: float | Array
@@ -434,6 +556,14 @@ class sparse(AbstractInitialiser):
     shape `(in, out)`. As `torch.nn.init.sparse_`, for the transposed matrix.
 
     For a convolution, this applies to each tap of the kernel.
+
+    !!! example
+
+        ```python
+        # Ninety percent zeros.
+        init = eqx.nn.init.sparse(0.9, stddev=0.1)
+        eqx.nn.Linear(64, 100, weight_init=init, key=key)
+        ```
 
     ??? cite
 
@@ -479,7 +609,7 @@ def calculate_gain(
     nonlinearity: str | Callable, param: ArrayLike | None = None
 ) -> float:
     r"""The recommended gain for a nonlinearity, i.e. the factor by which to multiply
-    the standard deviation $1 / \sqrt{\text{fan\_in}}$ of a weight, or the `scale` of
+    the standard deviation $1 / \sqrt{\text{fan_in}}$ of a weight, or the `scale` of
     [`equinox.nn.init.orthogonal`][], so as to keep the scale of activations.
 
     Given a name, as `torch.nn.init.calculate_gain`:
