@@ -6,6 +6,7 @@ initialisation and with others. Nothing but `weight_init` and `bias_init` differ
 """
 
 import argparse
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,35 +205,92 @@ def activation_scales(make: Callable, x: Array) -> np.ndarray:
     return np.asarray(scales)
 
 
-def plot(losses: dict, scales: dict, deep: str, path: Path) -> None:
-    figure, axes = plt.subplots(1, 1 + len(losses), figsize=(21, 4), layout="tight")
+COLOURS = {
+    "default": "#7d8590",
+    "he_normal, zero biases": "#3b82f6",
+    "orthogonal per layer": "#e4572e",
+    "orthogonal per gate": "#e4572e",
+    "forget bias one": "#12936b",
+}
+
+
+def plot(scales: dict, losses: dict, accuracies: dict, path: Path) -> None:
+    """The deep network before and during training, and all networks after it."""
+    plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "digits"}
+    figure, axes = plt.subplots(
+        1, 3, figsize=(10, 3.6), layout="constrained", width_ratios=[1, 1, 1.1]
+    )
+    before, during, after = axes
     for name, scale in scales.items():
         # What has underflowed to zero cannot be shown on a logarithmic scale.
-        axes[0].semilogy(
-            np.arange(1, len(scale) + 1), np.where(scale > 0, scale, np.nan), label=name
-        )
-    axes[0].set(
-        title=f"{deep}: before training",
+        layers, shown = np.arange(1, len(scale) + 1), np.where(scale > 0, scale, np.nan)
+        before.semilogy(layers, shown, color=COLOURS[name], label=name)
+        loss = losses[name]
+        steps = STEPS_PER_RECORD * np.arange(1, len(loss) + 1)
+        during.plot(steps, loss.mean(axis=1), color=COLOURS[name])
+        low, high = loss.min(axis=1), loss.max(axis=1)
+        during.fill_between(steps, low, high, color=COLOURS[name], alpha=0.2, lw=0)
+    before.set(
+        title=f"{DEPTH} layers, before training:\nthe signal, layer by layer",
         xlabel="hidden layer",
-        ylabel="standard deviation over images",
+        ylabel="deviation over images",
     )
-    for axis, (network, curves) in zip(axes[1:], losses.items()):
-        for name, curve in curves.items():
-            steps = STEPS_PER_RECORD * np.arange(1, len(curve) + 1)
-            axis.semilogy(steps, curve.mean(axis=1), label=name)
-            low, high = curve.min(axis=1), curve.max(axis=1)
-            axis.fill_between(steps, low, high, alpha=0.2)
-        axis.set(title=network, xlabel="training step", ylabel="training loss")
+    during.set(
+        title=f"{DEPTH} layers, training:\nmean and range over {NUM_SEEDS} seeds",
+        xlabel="step",
+        ylabel="loss",
+        ylim=(0, None),
+    )
+    networks = list(dict.fromkeys(network for network, _ in accuracies))
+    for (network, name), accuracy in accuracies.items():
+        row = networks.index(network) + 0.22 * (list(NETWORKS[network]).index(name) - 1)
+        after.plot(
+            100 * accuracy, [row] * NUM_SEEDS, "o", ms=5, color=COLOURS[name], alpha=0.6
+        )
+    after.set(
+        title="All networks, trained:\none dot for each seed",
+        xlabel="test accuracy in percent",
+        xlim=(0, 102),
+        yticks=range(len(networks)),
+        yticklabels=[network.replace(", ", "\n") for network in networks],
+    )
+    after.invert_yaxis()
+    handles = before.get_legend_handles_labels()[0]
+    forget = "forget bias one"
+    handles.append(plt.Line2D([], [], color=COLOURS[forget], label=forget))
+    labels = [str(handle.get_label()) for handle in handles]
+    labels = [f"{x} or gate" if x == "orthogonal per layer" else x for x in labels]
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     for axis in axes:
-        axis.legend()
         axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def summary(scales: dict, accuracies: dict) -> str:
+    deep = list(NETWORKS)[-1]
+    mean = {key: 100 * accuracy.mean() for key, accuracy in accuracies.items()}
+    changes = [x - mean[n, "default"] for (n, _), x in mean.items() if n != deep]
+    he_normal = "he_normal, zero biases"
+    default, he = scales["default"], scales[he_normal]
+    return textwrap.fill(
+        f"What this shows: in the network of {DEPTH} hidden layers the default leaves "
+        "no signal. How much activations differ between images falls from "
+        f"{default[0]:.2g} in the first layer to {default[-1]:.1g} in the last, and "
+        f"training reaches {mean[deep, 'default']:.0f} %, where guessing gives 10 %. "
+        "With weight_init=he_normal() and zero biases it is "
+        f"{he[-1]:.2g} in the last layer, and the same training reaches "
+        f"{mean[deep, he_normal]:.0f} %. For the other networks the choice matters "
+        f"little: the mean accuracy changes by at most {max(map(abs, changes)):.1f} "
+        "points.",
+        88,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("build/digits.png"))
+    parser.add_argument("--output", type=Path, default=Path("build/digits.svg"))
     parser.add_argument("--steps", type=int, default=400)
     args = parser.parse_args()
     matplotlib.use("agg")
@@ -240,8 +298,16 @@ def main() -> None:
     data = load()
     accuracies, losses = {}, {}
     num_runs = sum(map(len, NETWORKS.values()))
+    print(
+        f"Training {num_runs} times on {len(data[0])} images of digits, from "
+        f"{NUM_SEEDS} seeds at once.\nNothing but weight_init and bias_init differs. "
+        "This takes about a minute.",
+        flush=True,
+    )
     total = num_runs * (args.steps // STEPS_PER_RECORD) * STEPS_PER_RECORD
-    with tqdm(total=total, unit="step", mininterval=1) as progress:
+    # Without an estimate of the time, since compilation comes first.
+    bar = "{l_bar}{bar}| {n_fmt}/{total_fmt} steps, {elapsed}"
+    with tqdm(total=total, mininterval=1, bar_format=bar) as progress:
         for network, variants in NETWORKS.items():
             for name, make in variants.items():
                 progress.set_description(f"{network}: {name}")
@@ -260,10 +326,8 @@ def main() -> None:
     scales = {
         name: activation_scales(make, data[2]) for name, make in NETWORKS[deep].items()
     }
-    print(f"\n{deep}, before training: how much activations vary over images\n")
-    for name, scale in scales.items():
-        print(f"{name:24} layer 1: {scale[0]:.2g}, layer {len(scale)}: {scale[-1]:.2g}")
-    plot(losses, scales, deep, args.output)
+    plot(scales, losses[deep], accuracies, args.output)
+    print(f"\n{summary(scales, accuracies)}")
     print(f"\nFigure: {args.output.resolve()}")
 
 
