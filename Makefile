@@ -8,15 +8,20 @@ SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 # Some fixtures take long, and so the tests of a file stay together.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
-.PHONY: help demo test test-fast lint format tree pr check benchmark clean python
+.PHONY: help demo test test-fast lint docs docs-serve docs-test format tree pr check \
+	benchmark peers clean python
 
 help:
 	@echo "make demo       install the fork into .venv, and train on handwritten digits"
 	@echo "make test       install the fork, and run all tests"
 	@echo "make test-fast  only those that take less than two minutes in all"
 	@echo "make lint       check this repository and the fork by ruff, pyright and others"
+	@echo "make docs       build the site into build/site"
+	@echo "make docs-serve build the site, and serve it while it is being written"
+	@echo "make docs-test  build the site, and look at it in a browser"
 	@echo "make format     format this repository"
 	@echo "make benchmark  measure what it costs to initialise a large model"
+	@echo "make peers      measure how other libraries initialise, for docs/migration.md"
 	@echo "make tree       renew what an editable installation uses, after an edit changed"
 	@echo "make pr CHECKOUT=...     check the pull request on a copy of a checkout of upstream"
 	@echo "make check [TARGETS=...] say to which versions of upstream the edits apply"
@@ -40,6 +45,17 @@ lint: $(VENV)/fork $(VENV)/test $(VENV)/lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*
 	$(BIN)/zizmor --offline --quiet .github
 
+docs: $(VENV)/fork $(VENV)/docs
+	$(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/fork $(VENV)/docs
+	$(BIN)/python -m mkdocs serve
+
+docs-test: docs $(VENV)/test
+	@command -v chromedriver >/dev/null || \
+		{ echo "error: this needs Chromium and ChromeDriver, in Debian the packages chromium and chromium-driver" >&2; exit 2; }
+	$(PYTEST) tests/site
+
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -60,6 +76,12 @@ check: $(VENV)/test
 
 benchmark: $(VENV)/fork
 	$(BIN)/python benchmarks/construction.py
+
+peers: python
+	$(PYTHON) -m venv --clear build/peers
+	build/peers/bin/python -m pip install --quiet . \
+		torch==2.13.0 flax==0.12.8 keras==3.15.1 dm-haiku==0.0.17
+	build/peers/bin/python tests/parity/peers.py
 
 clean:
 	rm -rf $(VENV) build dist
@@ -82,6 +104,6 @@ $(VENV)/fork: $(VENV)/pip $(SOURCES) | python
 		$(BIN)/python -m pip install --quiet .
 	touch $@
 
-$(VENV)/demo $(VENV)/test $(VENV)/lint: $(VENV)/pip pyproject.toml | python
+$(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/docs: $(VENV)/pip pyproject.toml | python
 	$(BIN)/python -m pip install --quiet --group $(@F)
 	touch $@

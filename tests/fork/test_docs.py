@@ -15,7 +15,14 @@ from fork.upstream import ROOT
 
 
 PULL_REQUEST = (ROOT / "docs" / "pull-request.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "docs/pull-request.md", "docs/api/nn/init.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/pull-request.md",
+    "docs/api/nn/init.md",
+    "docs/fork.md",
+    "docs/guide.md",
+    "docs/migration.md",
+]
 DOCSTRINGS = [
     eqx.nn.reinitialise,
     *(getattr(eqx.nn.init, name) for name in dir(eqx.nn.init)),
@@ -36,15 +43,17 @@ def run(code):
 
     model = Model(eqx.nn.MLP(4, 2, 8, 2, key=key), eqx.nn.LSTMCell(2, 3, key=key))
     names = dict(eqx=eqx, jax=jax, jnp=jnp, math=math, functools=functools)
-    exec(code, names | dict(key=key, model=model))
+    exec(code, names | dict(init=eqx.nn.init, key=key, model=model))
+
+
+def examples_of(name):
+    """Those of the guide need the ones before, and the other ones are independent."""
+    found = examples((ROOT / name).read_text(encoding="utf-8"))
+    return ["\n".join(found)] if name == "docs/guide.md" else found
 
 
 ALL = [
-    *(
-        (name, code)
-        for name in DOCUMENTS
-        for code in examples((ROOT / name).read_text())
-    ),
+    *((name, code) for name in DOCUMENTS for code in examples_of(name)),
     *(
         (getattr(x, "__name__", repr(x)), code)
         for x in DOCSTRINGS
@@ -60,9 +69,7 @@ def test_examples(name, code):
 
 def test_there_are_examples():
     assert [name for name, _ in ALL].count("docs/api/nn/init.md") >= 5
-    assert {"reinitialise", "calculate_gain", *DOCUMENTS[:2]} <= {
-        name for name, _ in ALL
-    }
+    assert {"reinitialise", "calculate_gain", *DOCUMENTS} <= {name for name, _ in ALL}
 
 
 def test_examples_of_tricks():
@@ -83,6 +90,13 @@ def test_names_tests_that_exist():
     assert len(named) >= 10
     for path, name in named:
         assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_picture_is_the_one_of_the_front_page():
+    front = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (alt,) = re.findall(r"!\[(.*?)\]\(docs/digits.svg\)", readme, re.DOTALL)
+    assert alt.replace("\n", " ") in front
 
 
 def test_page_lists_every_public_name():
