@@ -233,7 +233,7 @@ def plot(scales: dict, losses: dict, accuracies: dict, path: Path) -> None:
     before.set(
         title=f"{DEPTH} layers, before training:\nthe signal, layer by layer",
         xlabel="hidden layer",
-        ylabel="deviation over images",
+        ylabel="std over images",
     )
     during.set(
         title=f"{DEPTH} layers, training:\nmean and range over {NUM_SEEDS} seeds",
@@ -275,15 +275,15 @@ def summary(scales: dict, accuracies: dict) -> str:
     he_normal = "he_normal, zero biases"
     default, he = scales["default"], scales[he_normal]
     return textwrap.fill(
-        f"What this shows: in the network of {DEPTH} hidden layers the default leaves "
-        "no signal. How much activations differ between images falls from "
+        f"What this shows: with the default, no signal gets through the {DEPTH} hidden "
+        "layers. The standard deviation of the activations over images falls from "
         f"{default[0]:.2g} in the first layer to {default[-1]:.1g} in the last, and "
-        f"training reaches {mean[deep, 'default']:.0f} %, where guessing gives 10 %. "
-        "With weight_init=he_normal() and zero biases it is "
-        f"{he[-1]:.2g} in the last layer, and the same training reaches "
-        f"{mean[deep, he_normal]:.0f} %. For the other networks the choice matters "
+        f"the test accuracy is {mean[deep, 'default']:.0f}%. Guessing gives 10%. "
+        "With weight_init=he_normal() and zero biases, the standard deviation is "
+        f"{he[-1]:.2g} in the last layer, and the test accuracy is "
+        f"{mean[deep, he_normal]:.0f}%. For the other networks the choice matters "
         f"little: the mean accuracy changes by at most {max(map(abs, changes)):.1f} "
-        "points.",
+        "percentage points.",
         88,
     )
 
@@ -299,9 +299,9 @@ def main() -> None:
     accuracies, losses = {}, {}
     num_runs = sum(map(len, NETWORKS.values()))
     print(
-        f"Training {num_runs} times on {len(data[0])} images of digits, from "
-        f"{NUM_SEEDS} seeds at once.\nNothing but weight_init and bias_init differs. "
-        "This takes about a minute.",
+        f"Training {num_runs} configurations on {len(data[0])} images of digits, each "
+        f"with {NUM_SEEDS} seeds.\nFor each kind of network, only weight_init and "
+        "bias_init differ. This takes about a minute.",
         flush=True,
     )
     total = num_runs * (args.steps // STEPS_PER_RECORD) * STEPS_PER_RECORD

@@ -19,11 +19,11 @@ from ._misc import default_init
 class Initializer(Protocol):
     """The type of an initialiser: any callable `init(key, shape, dtype) -> Array`.
 
-    This is the convention of `jax.nn.initializers`, of Flax and of Haiku, including
-    the layout: for the weight of a linear map, `shape` is `(*spatial, in, out)`. The
-    layer turns the result into the layout in which it stores it. So everything in
-    `equinox.nn.init` and in `jax.nn.initializers` is an initialiser, and so is any
-    function of your own.
+    This is the convention of `jax.nn.initializers` and of Flax, including the layout:
+    for the weight of a linear map, `shape` is `(*spatial, in, out)`. The layer then
+    converts the result to the layout in which it stores the weight. The initialisers in
+    `equinox.nn.init` and in `jax.nn.initializers` all follow it, and you can write your
+    own.
 
     An initialiser must be a pure function of `key`. In particular it may be called
     under `jax.jit` and `jax.vmap`: the groups of a convolution, the gates of a

@@ -76,8 +76,8 @@ def reinitialise(
     [`equinox.nn.GRUCell`][], [`equinox.nn.LSTMCell`][], [`equinox.nn.Embedding`][],
     [`equinox.nn.LayerNorm`][], [`equinox.nn.RMSNorm`][], [`equinox.nn.GroupNorm`][] and
     [`equinox.nn.BatchNorm`][], and whatever is made of these. They are found anywhere
-    in `model`, also if they are stacked by [`equinox.filter_vmap`][]. (Then each member
-    of the stack is drawn for itself.)
+    in `model`, even if they are stacked by [`equinox.filter_vmap`][]. (Then each member
+    of the stack is drawn separately.)
 
     Each layer is drawn as if it were made anew. The values depend only on `key` and on
     the path to the layer: they are the same whatever other layers there are, and
@@ -89,16 +89,17 @@ def reinitialise(
         has an array that is named `weight` or `bias`. So is a subclass of a layer that
         has an `__init__` method of its own, which may change what it drew, and a layer
         that is hidden in a callable that is not a PyTree, such as `jax.jit(layer)`. If
-        `select` is given, then the choice is yours, and nothing else is looked at.
+        `select` is given, then only the selected layers are drawn, without these
+        checks.
 
-        Arrays under any other name are left as they are. Nor can anything be known of
-        a layer that is used in the body of a function.
+        Arrays under any other name are left as they are, without an error. So is a
+        layer that a function only refers to in its body, as it cannot be found.
 
     **Arguments:**
 
     - `model`: Any PyTree.
     - `weight_init`: The `weight_init` argument of each layer. If `None`, weights are
-        left as they are.
+        left as they are. (But what a mapping leaves out is drawn by its default.)
     - `bias_init`: The `bias_init` argument of each layer. If `None`, biases are left as
         they are. If neither this nor `weight_init` is given, then all weights and
         biases are drawn as they are by default.

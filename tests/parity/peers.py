@@ -71,12 +71,12 @@ truncated = dict(
     haiku=in_haiku(hinit.TruncatedNormal(0.02)),
 )
 record(
-    "truncated normal: largest value / stddev", lambda w: w.max() / 0.02, **truncated
+    "truncated normal: largest value / `stddev`", lambda w: w.max() / 0.02, **truncated
 )
-record("truncated normal: measured / stddev", lambda w: w.std() / 0.02, **truncated)
+record("truncated normal: std / `stddev`", lambda w: w.std() / 0.02, **truncated)
 
 record(
-    "Glorot or Xavier normal: largest value / measured deviation",
+    "Glorot or Xavier normal: largest value / std",
     lambda w: w.max() / w.std(),
     here=init.glorot_normal()(KEY, SHAPE, jnp.float32),
     pytorch=tinit.xavier_normal_(torch.empty(SHAPE)),
@@ -84,7 +84,7 @@ record(
     keras=kinit.GlorotNormal()(SHAPE),
 )
 record(
-    '`"normal"` in variance scaling: largest value / measured deviation',
+    '`"normal"` in variance scaling: largest value / std',
     lambda w: w.max() / w.std(),
     here=init.variance_scaling(1.0, "fan_avg", "normal")(KEY, SHAPE, jnp.float32),
     flax=nnx.initializers.variance_scaling(1.0, "fan_avg", "normal")(KEY, SHAPE),
@@ -106,7 +106,7 @@ linear = dict(
     haiku=by_haiku(lambda: hk.Linear(256), 1024),
 )
 root = math.sqrt(1024)
-record("default linear layer: deviation x √fan_in", lambda w: w.std() * root, **linear)
+record("default linear layer: std x √fan_in", lambda w: w.std() * root, **linear)
 record(
     "`fan_in_uniform`, `kaiming_uniform_(a=5**0.5)`: largest value x √fan_in",
     lambda w: w.max() * root,
@@ -114,7 +114,7 @@ record(
     pytorch=tinit.kaiming_uniform_(torch.empty(256, 1024), a=5**0.5),
 )
 record(
-    "default embedding: deviation",
+    "default embedding: std",
     np.std,
     here=eqx.nn.Embedding(1000, 256, key=KEY).weight,
     pytorch=torch.nn.Embedding(1000, 256).weight,
@@ -129,7 +129,7 @@ grouped = torch.nn.Conv2d(64, 64, 3, groups=8)
 tinit.kaiming_normal_(grouped.weight, mode="fan_out")
 scaling = (2.0, "fan_out", "truncated_normal")
 record(
-    "fan_out of a convolution with eight groups: deviation / expected",
+    "fan_out of a convolution with eight groups: std / expected",
     lambda w: w.std() / math.sqrt(2 / (8 * 9)),
     here=eqx.nn.Conv2d(
         64, 64, 3, groups=8, weight_init=jinit.variance_scaling(*scaling), key=KEY
@@ -160,7 +160,7 @@ transposed = torch.nn.ConvTranspose2d(64, 16, 4)
 tinit.kaiming_normal_(transposed.weight)
 he_normal = jinit.he_normal()
 record(
-    "fan_in of a transposed convolution, 64 to 16 channels: deviation / expected",
+    "fan_in of a transposed convolution, 64 to 16 channels: std / expected",
     lambda w: w.std() / math.sqrt(2 / (64 * 16)),
     here=eqx.nn.ConvTranspose2d(64, 16, 4, weight_init=he_normal, key=KEY).weight,
     pytorch=transposed.weight,
@@ -185,7 +185,7 @@ keras_cell.build((None, 128))
 glorot = jinit.glorot_uniform()
 flax_cell = nnx.GRUCell(128, 128, recurrent_kernel_init=glorot, rngs=rngs)
 record(
-    "Glorot on the gates of a GRU cell: deviation / expected",
+    "Glorot on the gates of a GRU cell: std / expected",
     lambda w: w.std() / math.sqrt(2 / 256),
     here=eqx.nn.GRUCell(128, 128, weight_init=glorot, key=KEY).weight_hh,
     pytorch=cell.weight_hh,

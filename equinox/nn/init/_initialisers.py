@@ -430,8 +430,8 @@ kaiming_uniform, kaiming_normal = he_uniform, he_normal
 
 
 class orthogonal(AbstractInitialiser):
-    r"""Draws uniformly from the matrices with orthonormal rows or columns, whichever of
-    them are fewer, and multiplies by `scale`. (For a complex dtype, from the
+    r"""Draws uniformly from the matrices with orthonormal rows or columns, whichever
+    are fewer, and multiplies by `scale`. (For a complex dtype, from the
     semi-unitary matrices.) As `jax.nn.initializers.orthogonal`.
 
     So for a matrix $W$ with no fewer rows than columns,
@@ -578,8 +578,8 @@ class sparse(AbstractInitialiser):
         """**Arguments:**
 
         - `sparsity`: The fraction of each row to set to zero, between 0 and 1, which is
-            rounded up to a whole number of elements. (In floating point arithmetic, as
-            in PyTorch: 0.55 of 100 elements are 56.)
+            rounded up to a whole number of elements. (The product is computed in
+            floating point, as in PyTorch, so that 0.55 of 100 elements gives 56.)
         - `stddev`: The standard deviation of the other elements.
 
         **Raises:**
