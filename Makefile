@@ -9,7 +9,7 @@ SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 .PHONY: help demo test test-fast lint docs docs-serve docs-test format tree pr check \
-	benchmark peers clean python
+	benchmark peers release-check clean python
 
 help:
 	@echo "make demo       install the fork into .venv, and train on handwritten digits"
@@ -22,6 +22,7 @@ help:
 	@echo "make format     format this repository"
 	@echo "make benchmark  measure what it costs to initialise a large model"
 	@echo "make peers      measure how other libraries initialise, for docs/migration.md"
+	@echo "make release-check       do what a release does, but for publishing"
 	@echo "make tree       renew what an editable installation uses, after an edit changed"
 	@echo "make pr CHECKOUT=...     check the pull request on a copy of a checkout of upstream"
 	@echo "make check [TARGETS=...] say to which versions of upstream the edits apply"
@@ -83,6 +84,17 @@ peers: python
 		torch==2.13.0 flax==0.12.8 keras==3.15.1 dm-haiku==0.0.17
 	build/peers/bin/python tests/parity/peers.py
 
+# What the release workflow does, but for publishing.
+release-check: $(VENV)/release
+	rm -rf build/release
+	$(BIN)/python -m build --outdir build/release
+	$(BIN)/python -m build --wheel --outdir build/release/again
+	cmp build/release/*.whl build/release/again/*.whl
+	$(BIN)/python -m twine check --strict build/release/*.whl build/release/*.tar.gz
+	$(PYTHON) -m venv build/release/venv
+	build/release/venv/bin/python -m pip install --quiet build/release/*.whl
+	cd build/release && venv/bin/python -I ../../tests/fork/installed.py
+
 clean:
 	rm -rf $(VENV) build dist
 
@@ -104,6 +116,6 @@ $(VENV)/fork: $(VENV)/pip $(SOURCES) | python
 		$(BIN)/python -m pip install --quiet .
 	touch $@
 
-$(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/docs: $(VENV)/pip pyproject.toml | python
+$(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/docs $(VENV)/release: $(VENV)/pip pyproject.toml | python
 	$(BIN)/python -m pip install --quiet --group $(@F)
 	touch $@

@@ -86,8 +86,11 @@ def test_metadata_is_that_of_upstream(wheel):
     assert f"Version: {PIN.fork_version}" in ours
 
 
-def test_builds_are_identical(dist, project, tmp_path):
-    run(sys.executable, "-m", "build", "--outdir", tmp_path, project)
+def test_builds_are_identical(dist, tmp_path):
+    # From another path; and the wheel not by way of the source distribution.
+    project = tracked_copy(tmp_path / "elsewhere")
+    build = [sys.executable, "-m", "build", "--outdir", tmp_path, project]
+    run(*build, "--sdist", "--wheel")
     for first in dist.iterdir():
         second = tmp_path / first.name
         a, b = (hashlib.sha256(p.read_bytes()).hexdigest() for p in (first, second))
