@@ -158,12 +158,11 @@ def per_name(argument, init, is_used) -> dict[str, Any]:
         return dict.fromkeys(is_used, init)
     for name, value in init.items():
         if name not in is_used or (value is not None and not is_used[name]):
-            accepted = ", ".join(map(repr, is_used))
-            raise ValueError(
-                f"`{argument}` has the key {name!r}. The accepted keys are {accepted}, "
-                "each if the layer has that parameter."
-            )
-        check_initialiser(argument, value)
+            why = "The layer does not have that parameter."
+            if name not in is_used:
+                why = f"The accepted keys are {', '.join(map(repr, is_used))}."
+            raise ValueError(f"`{argument}` has the key {name!r}. {why}")
+        check_initialiser(f"{argument}[{name!r}]", value)
     return {name: init.get(name) for name in is_used}
 
 

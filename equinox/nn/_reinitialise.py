@@ -64,7 +64,7 @@ def reinitialise(
         model = eqx.nn.reinitialise(model, key=key)
 
         # Only some layers: those within `model.encoder`, or of some type.
-        in_encoder = lambda path, layer: path[0].name == "encoder"
+        in_encoder = lambda path, layer: ".encoder" in jax.tree_util.keystr(path)
         model = eqx.nn.reinitialise(model, select=in_encoder, key=key)
         is_lstm = lambda path, layer: isinstance(layer, eqx.nn.LSTMCell)
         forget = {"forget": eqx.nn.init.ones}
@@ -104,9 +104,10 @@ def reinitialise(
         they are. If neither this nor `weight_init` is given, then all weights and
         biases are drawn as they are by default.
     - `select`: A function `select(path, layer)` that returns whether to draw a layer,
-        in which `path` is that of `jax.tree_util.tree_flatten_with_path`. Defaults to
-        all layers, except that `weight_init` is not used for the weights of
-        normalisation layers.
+        which is one of those above, and so never an [`equinox.nn.MLP`][] itself. The
+        `path` is that of `jax.tree_util.tree_flatten_with_path`. Defaults to all
+        layers, except that `weight_init` is not used for the weights of normalisation
+        layers.
     - `key`: A `jax.random.PRNGKey` used to draw the values. (Keyword only argument.)
 
     **Returns:**
@@ -166,9 +167,13 @@ def reinitialise(
     def visit_layer(name: str, layer: Any, layer_key: PRNGKeyArray) -> Any:
         bases = [c for c in type(layer).__mro__ if issubclass(c, _layers)]
         cls = next(c for c in bases if c.__module__.startswith("equinox."))
-        is_scaled = isinstance(layer, _norms) and weight_init is not None
-        # Unless it is selected, the scale of a norm does not count as a weight.
-        own_kinds = kinds[1:] if is_scaled and select is None else kinds
+        own_kinds, own_inits = kinds, inits
+        if isinstance(layer, _norms) and weight_init is not None and select is None:
+            # The scale of a norm does not count as a weight. If there is none as yet,
+            # then it is drawn by its default.
+            own_inits = inits | dict(weight=None)
+            if not isinstance(layer.weight, jax.ShapeDtypeStruct):
+                own_kinds = kinds[1:]
         fields = [x for x in cls.__dataclass_fields__ if x.startswith(own_kinds)]
         old = {x: getattr(layer, x) for x in fields}
         old = {k: x for k, x in old.items() if not isinstance(x, SharedNode | None)}
@@ -180,7 +185,7 @@ def reinitialise(
             unknown.append(f"{name} (a subclass with its own `__init__`)")
             return layer
         try:
-            new = _draw(cls, layer, old, inits, layer_key)
+            new = _draw(cls, layer, old, own_inits, layer_key)
         except Exception as e:
             note = f"This was to draw {name}. To leave it out, use `select`."
             if hasattr(e, "add_note"):
@@ -199,7 +204,7 @@ def reinitialise(
     if not drawn:
         what = f"no layer that is selected has a {' or '.join(kinds)}"
         hint = "(The weight of a norm is its scale, and must be selected.)"
-        names = ", ".join(found) or "none"
+        names = ", ".join(found[:9] + ["..."] * (len(found) > 9)) or "none"
         raise ValueError(f"Nothing to draw: {what}. {hint} The layers are: {names}.")
     return new_model
 

@@ -96,7 +96,8 @@ record(
     lambda w: w.min(),
     pytorch=tinit.uniform_(torch.empty(SHAPE), 0.1),
     flax=nnx.initializers.uniform(0.1)(KEY, SHAPE),
-    haiku=in_haiku(hinit.RandomUniform(maxval=0.1)),
+    keras=kinit.RandomUniform(0.1)(SHAPE),
+    haiku=in_haiku(hinit.RandomUniform(0.1)),
 )
 linear = dict(
     here=eqx.nn.Linear(1024, 256, key=KEY).weight,

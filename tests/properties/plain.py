@@ -109,8 +109,22 @@ def explicit_sharding():
         eqx.nn.reinitialise(model, **both, key=key)
 
 
+def wrong_arguments():
+    # Those that a type checker would refuse before the layer does.
+    import test_random
+
+    test_random.test_wrong_arguments()
+    test_random.test_wrong_numbers()
+
+
 if __name__ == "__main__":
     warnings.simplefilter("error")
-    for fn in (numpy_sizes, legacy_keys, out_shardings, explicit_sharding):
+    for fn in (
+        numpy_sizes,
+        legacy_keys,
+        out_shardings,
+        explicit_sharding,
+        wrong_arguments,
+    ):
         fn()
         print(fn.__name__, flush=True)

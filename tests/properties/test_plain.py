@@ -9,4 +9,4 @@ def test_plain():
     command = [sys.executable, Path(__file__).parent / "plain.py"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("\n") == 4
+    assert done.stdout.count("\n") == 5

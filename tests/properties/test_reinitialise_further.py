@@ -199,3 +199,14 @@ def test_numpy_weight_under_vmap(getkey):
     linear = eqx.tree_at(lambda x: x.weight, linear, np.zeros((4, 3)))
     fn = eqx.filter_vmap(lambda key: reinitialise(linear, key=key).weight)
     assert fn(jrandom.split(getkey(), 2)).shape == (2, 4, 3)
+
+
+def test_abstract_norms(getkey):
+    # There is no scale to be left alone.
+    make = lambda key: [eqx.nn.LayerNorm(3), eqx.nn.Linear(3, 3, key=key)]
+    model = eqx.filter_eval_shape(make, getkey())
+    zeros = eqx.nn.init.zeros
+    both = dict(weight_init=zeros, bias_init=zeros)
+    norm, linear = eqx.nn.reinitialise(model, **both, key=getkey())
+    assert (norm.weight == 1).all() and (norm.bias == 0).all()
+    assert (linear.weight == 0).all() and (linear.bias == 0).all()

@@ -17,7 +17,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 SITE = ROOT / "build" / "site"
 FILES = sorted(SITE.rglob("*.html"))
-PAGES = [str(path.relative_to(SITE)).removesuffix("index.html") for path in FILES]
+PAGES = [str(path.relative_to(SITE)) for path in FILES]
 DESKTOP, PHONE = (1280, 800), (390, 844)
 
 
@@ -84,9 +84,8 @@ def requests(driver):
 
 
 def test_there_are_pages():
-    assert {"", "guide/", "recipes/", "migration/", "layers/", "api/nn/init/"} <= {
-        *PAGES
-    }
+    names = ["index", "guide", "recipes", "migration", "layers", "api/nn/init"]
+    assert {f"{name}.html" for name in names} <= {*PAGES}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -120,7 +119,10 @@ def test_page(driver, base, page, size, scheme):
 
 @pytest.mark.parametrize(
     "query, found",
-    [("he_normal", "#equinox.nn.init.he_normal"), ("reinitialise", "reinitialise/")],
+    [
+        ("he_normal", "#equinox.nn.init.he_normal"),
+        ("reinitialise", "reinitialise.html"),
+    ],
 )
 def test_search(driver, base, query, found):
     load(driver, base)
@@ -157,7 +159,7 @@ def test_links():
             num_links += 1
             target = unquote(url.path).removeprefix("/")
             file = SITE / target
-            assert file.is_file() or (file / "index.html").is_file(), (page, href)
+            assert file.is_file(), (page, href)
             if url.fragment and target in parsed:
                 assert unquote(url.fragment) in parsed[target].ids, (page, href)
     assert num_links > 100

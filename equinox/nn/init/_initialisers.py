@@ -220,8 +220,8 @@ class fan_in_uniform(AbstractInitialiser):
     r"""Draws from the uniform distribution on
     $\left[-1 / \sqrt{\text{fan_in}}, 1 / \sqrt{\text{fan_in}}\right)$.
 
-    This is the distribution of the default weights of [`equinox.nn.Linear`][],
-    [`equinox.nn.Conv`][] and [`equinox.nn.ConvTranspose`][], as in PyTorch. For a
+    This is the distribution of the default weights of [`equinox.nn.Linear`][] and
+    [`equinox.nn.Conv`][], as in PyTorch, and of [`equinox.nn.ConvTranspose`][]. For a
     complex dtype, the real and imaginary parts are each drawn in this way.
 
     A shape of fewer than two dimensions raises a `ValueError`.
@@ -517,8 +517,9 @@ class identity(AbstractInitialiser):
     central tap (index `(size - 1) // 2` of each spatial dimension), and to zero
     elsewhere, so that it passes its input through if `padding="SAME"`.
 
-    As `torch.nn.init.eye_` and `torch.nn.init.dirac_`. (For an even size with a
-    dilation above one, no tap is central, and no kernel passes its input through.)
+    As `torch.nn.init.eye_`, and for odd sizes as `torch.nn.init.dirac_`. (For an even
+    size with a dilation above one, no tap is central, and no kernel passes its input
+    through.)
 
     !!! example
 
