@@ -1,6 +1,8 @@
 """What cannot be run under the type checker of the other tests, or on one device."""
 
+import math
 import os
+import re
 
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
@@ -19,6 +21,7 @@ jax.config.update("jax_threefry_partitionable", True)
 
 init = eqx.nn.init
 both = dict(weight_init=init.he_normal(), bias_init=init.zeros)
+normals = dict(weight_init=init.normal(), bias_init=init.zeros)
 
 
 def numpy_sizes():
@@ -56,39 +59,91 @@ def legacy_keys():
         jax.config.update("jax_legacy_prng_key", "allow")
 
 
-def layers(key):
-    make = dict(
-        linear=lambda **kwargs: eqx.nn.Linear(64, 64, **kwargs),
-        conv=lambda **kwargs: eqx.nn.Conv2d(64, 64, 3, groups=8, **kwargs),
-        lstm=lambda **kwargs: eqx.nn.LSTMCell(64, 64, **kwargs),
-        mlp=lambda **kwargs: eqx.nn.MLP(64, 64, 64, 3, scan=True, **kwargs),
-    )
+def layers(key, **kwargs):
     return {
-        name: fn(**both, key=k)
-        for (name, fn), k in zip(make.items(), jrandom.split(key, len(make)))
+        "linear": eqx.nn.Linear(64, 64, **kwargs, key=key),
+        "conv": eqx.nn.Conv2d(64, 64, 3, **kwargs, key=key),
+        "groups": eqx.nn.Conv2d(64, 64, 3, groups=8, **kwargs, key=key),
+        "transposed": eqx.nn.ConvTranspose2d(64, 64, 2, **kwargs, key=key),
+        "gru": eqx.nn.GRUCell(64, 64, **kwargs, key=key),
+        "lstm": eqx.nn.LSTMCell(64, 64, **kwargs, key=key),
+        "scan": eqx.nn.MLP(64, 64, 64, 3, scan=True, **kwargs, key=key),
+        "attention": eqx.nn.MultiheadAttention(8, 64, **kwargs, key=key),
+        "norm": eqx.nn.LayerNorm(64, **kwargs, key=key),
     }
 
 
-def out_shardings():
-    # Each device draws its own part only.
-    mesh = Mesh(np.array(jax.devices()), ("x",))
+# Whatever it draws for the others; and what does not.
+ELEMENTWISE = [
+    init.constant(0.5),
+    init.uniform(-1, 1),
+    init.normal(),
+    init.truncated_normal(),
+    init.fan_in_uniform(),
+    init.variance_scaling(1.0, "fan_out", "normal"),
+    init.he_uniform(),
+    init.he_normal(),
+    init.identity(),
+    jax.nn.initializers.glorot_uniform(),
+]
+BY_MATRIX = [init.orthogonal(), jax.nn.initializers.orthogonal()]
+
+
+def sharding(mesh, x):
+    # Three gates do not split evenly. So of these, split what is within a gate.
+    three_gates = x.shape[0] == 3 * 64
+    if three_gates and x.ndim == 1:
+        return NamedSharding(mesh, PartitionSpec())
+    axes = [i for i, size in enumerate(x.shape) if size % mesh.size == 0]
+    axis = axes[three_gates]
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "x"))
+
+
+def draw_into_shards(fn, mesh):
+    """What `fn` draws by a key; compiled, and then as it is."""
     key = jrandom.PRNGKey(0)
+    arrays = lambda key: eqx.filter(fn(key), eqx.is_array)
+    shapes = jax.eval_shape(arrays, key)
+    shardings = jax.tree.map(lambda x: sharding(mesh, x), shapes)
+    compiled = jax.jit(arrays, out_shardings=shardings).lower(key).compile()
+    return compiled, compiled(key), arrays(key)
 
-    def params(key):
-        return eqx.filter(layers(key), eqx.is_array)
 
-    expected = params(key)
+def largest_buffer(compiled):
+    shapes = re.findall(r"\b(?:f32|s32|u32)\[([\d,]+)\]", compiled.as_text())
+    return max(math.prod(map(int, shape.split(","))) for shape in shapes)
 
-    def sharding(x):
-        axis = next(i for i, size in enumerate(x.shape) if size % 8 == 0)
-        return NamedSharding(mesh, PartitionSpec(*[None] * axis, "x"))
 
-    shardings = jax.tree.map(sharding, expected)
-    fn = jax.jit(params, out_shardings=shardings)
-    text = fn.lower(key).compile().as_text()
-    assert "all-gather" not in text
-    for x, y in zip(jax.tree.leaves(fn(key)), jax.tree.leaves(expected)):
+def check_shards(fn, *, is_elementwise=True):
+    mesh = Mesh(np.array(jax.devices()), ("x",))
+    compiled, out, expected = draw_into_shards(fn, mesh)
+    out, expected = jax.tree.leaves(out), jax.tree.leaves(expected)
+    for x, y in zip(out, expected, strict=True):
+        # The values do not depend on how many devices there are.
         assert np.allclose(x, y, rtol=1e-5, atol=1e-6)
+        shares = 1 if x.sharding.is_fully_replicated else mesh.size
+        assert all(s.data.nbytes * shares == x.nbytes for s in x.addressable_shards)
+    largest = max(x.size for x in expected)
+    if is_elementwise:
+        # Each device draws its own part, and holds nothing that is larger.
+        assert "all-gather" not in compiled.as_text()
+        assert largest_buffer(compiled) <= largest // mesh.size
+    else:
+        # A matrix is decomposed on every device.
+        assert largest_buffer(compiled) >= largest
+
+
+def out_shardings():
+    for name in layers(jrandom.PRNGKey(0)):
+        check_shards(lambda key: layers(key, **normals)[name])
+    for each in ELEMENTWISE:
+        conv = lambda key: eqx.nn.Conv2d(64, 64, 3, groups=2, weight_init=each, key=key)
+        check_shards(conv)
+    for each in BY_MATRIX:
+        linear = lambda key: eqx.nn.Linear(64, 64, weight_init=each, key=key)
+        check_shards(linear, is_elementwise=False)
+    model = eqx.filter_eval_shape(layers, jrandom.PRNGKey(0))
+    check_shards(lambda key: eqx.nn.reinitialise(model, **both, key=key))
 
 
 def explicit_sharding():
@@ -96,15 +151,13 @@ def explicit_sharding():
         return
     explicit = jax.make_mesh((8,), ("x",), (jax.sharding.AxisType.Explicit,))
     key = jrandom.PRNGKey(0)
-    expected = layers(key)
+    arrays = lambda tree: eqx.filter(tree, eqx.is_array)
+    expected = layers(key, **normals)
     with jax.set_mesh(explicit):
-        model = layers(key)
+        model = layers(key, **normals)
         same = lambda x, y: np.allclose(x, y, rtol=1e-5, atol=1e-6)
-        assert jax.tree.all(
-            jax.tree.map(
-                same, *(eqx.filter(m, eqx.is_array) for m in (model, expected))
-            )
-        )
+        same_trees = jax.tree.map(same, arrays(model), arrays(expected))
+        assert jax.tree.all(same_trees)
         eqx.nn.reinitialise(model, key=key)
         eqx.nn.reinitialise(model, **both, key=key)
 
