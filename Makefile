@@ -8,8 +8,8 @@ SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 # Some fixtures take long, and so the tests of a file stay together.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
-.PHONY: help demo test test-fast lint docs docs-serve docs-test format tree pr check \
-	benchmark peers release-check clean python
+.PHONY: help demo test test-fast lint docs docs-serve docs-test format tree pr check upstream-suite \
+	bench peers downstream release-check clean python
 
 help:
 	@echo "make demo       install the fork into .venv, and train on handwritten digits"
@@ -20,11 +20,13 @@ help:
 	@echo "make docs-serve build the site, and serve it while it is being written"
 	@echo "make docs-test  build the site, and look at it in a browser"
 	@echo "make format     format this repository"
-	@echo "make benchmark  measure what it costs to initialise a large model"
+	@echo "make bench      measure what initialisation costs; with CASES=..., only these"
 	@echo "make peers      measure how other libraries initialise, for docs/migration.md"
+	@echo "make downstream use libraries that are built on Equinox, on the fork and on upstream"
 	@echo "make release-check       do what a release does, but for publishing"
 	@echo "make tree       renew what an editable installation uses, after an edit changed"
 	@echo "make pr CHECKOUT=...     check the pull request on a copy of a checkout of upstream"
+	@echo "make upstream-suite CHECKOUT=... compare upstream's tests on the fork and on upstream"
 	@echo "make check [TARGETS=...] say to which versions of upstream the edits apply"
 	@echo "make clean      remove .venv and all that was built"
 
@@ -72,17 +74,30 @@ pr: $(VENV)/test
 	$(BIN)/python -m fork review "$(CHECKOUT)" --scratch build/pr \
 		$(if $(CHECKS),--checks $(CHECKS))
 
+upstream-suite: $(VENV)/test
+	@test -n "$(CHECKOUT)" || { echo "usage: make upstream-suite CHECKOUT=..." >&2; exit 2; }
+	rm -rf build/suite
+	$(BIN)/python -m fork suite "$(CHECKOUT)" --scratch build/suite
+
 check: $(VENV)/test
 	$(BIN)/python -m fork check $(TARGETS)
 
-benchmark: $(VENV)/fork
-	$(BIN)/python benchmarks/construction.py
+bench: $(VENV)/fork
+	$(BIN)/python benchmarks/bench.py $(CASES)
 
 peers: python
 	$(PYTHON) -m venv --clear build/peers
 	build/peers/bin/python -m pip install --quiet . \
 		torch==2.13.0 flax==0.12.8 keras==3.15.1 dm-haiku==0.0.17
 	build/peers/bin/python tests/parity/peers.py
+
+downstream: python
+	$(PYTHON) -m venv --clear build/downstream
+	build/downstream/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	build/downstream/bin/python -m pip install --quiet . optax lineax optimistix \
+		diffrax flowjax equimo distreqx "jaxnasium[algs]"
+	build/downstream/bin/python -m pip check
+	build/downstream/bin/python tests/downstream/compare.py
 
 # What the release workflow does, but for publishing.
 release-check: $(VENV)/release

@@ -9,6 +9,7 @@ from fork.edits import COMMITS
 from fork.review import CHECKS, review
 from fork.series import SeriesError, write_series
 from fork.sizes import table as table_of_sizes
+from fork.suite import compare_suites
 from fork.tree import diff, EditError, write_tree
 from fork.upstream import pinned, read_pin, UpstreamError
 
@@ -80,6 +81,21 @@ def main() -> None:
     reviews.add_argument(
         "--checks", nargs="+", choices=CHECKS, help="only these; defaults to all"
     )
+    suite = commands.add_parser(
+        "suite",
+        help="compare the tests of upstream on the fork and on pristine upstream",
+        description="Runs the tests of a checkout on the fork and on the release that "
+        "it is made of, in environments with equal packages. Prints what differs, and "
+        "exits with 1 if anything does.",
+    )
+    suite.add_argument("checkout", metavar="CHECKOUT", type=Path)
+    suite.add_argument(
+        "--scratch",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="where to put the environments and the reports; must not exist yet",
+    )
     args = parser.parse_args()
     try:
         run(args)
@@ -96,6 +112,9 @@ def run(args: argparse.Namespace) -> None:
             print(patch)
     elif args.command == "review":
         if not review(args.checkout, args.scratch.resolve(), args.checks or CHECKS):
+            sys.exit(1)
+    elif args.command == "suite":
+        if not compare_suites(args.checkout, args.scratch.resolve()):
             sys.exit(1)
     elif args.command == "check":
         results = {target: check(target) for target in args.targets or releases()}

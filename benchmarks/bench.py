@@ -1,0 +1,386 @@
+"""What initialisation costs, side by side with the alternatives.
+
+Each measurement is a process of its own, and those that are compared alternate. Prints
+ratios, and writes them to a JSON file together with the machine and the versions.
+
+- `import`: `import equinox`, against pristine upstream.
+- `default`: every layer without the new arguments, against pristine upstream.
+- `transformer`: a model of 85 million parameters, with every weight from a truncated
+  normal distribution and every bias zero. With `weight_init` and `bias_init` (`init`);
+  built by default and then replaced (`tree_at`); and the calls of `jax.random` and
+  nothing else (`bare`). `fresh` is the first time in a process, `again` the second, and
+  the others are of a compiled function.
+- `growth`: 1 to 1000 layers in a list, stacked by `filter_vmap`, or in an `MLP` with
+  `scan=True`; and `reinitialise` on 1000 layers, against building them.
+- `peers`: the same transformer in other libraries, if `make peers` has installed them.
+"""
+
+import argparse
+import functools as ft
+import hashlib
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+ROOT = Path(__file__).resolve().parent.parent
+NUM_BLOCKS, NUM_HEADS, SIZE, HIDDEN_SIZE = 12, 12, 768, 3072
+STDDEV = 0.02
+
+
+def seconds(fn, *args):
+    """How long `fn` takes, until all that it makes is there."""
+    import jax
+
+    start = time.perf_counter()
+    out = fn(*args)
+    jax.block_until_ready([x for x in jax.tree.leaves(out) if hasattr(x, "dtype")])
+    return time.perf_counter() - start
+
+
+def import_(variant):
+    start = time.perf_counter()
+    import equinox  # noqa: F401
+
+    return {"import": time.perf_counter() - start}
+
+
+def default(variant):
+    import equinox as eqx
+    import jax
+
+    nn, key = eqx.nn, jax.random.PRNGKey(0)
+    layers = {
+        "Linear": lambda: nn.Linear(64, 64, key=key),
+        "Conv1d": lambda: nn.Conv1d(16, 16, 3, key=key),
+        "Conv2d": lambda: nn.Conv2d(16, 16, 3, key=key),
+        "Conv3d": lambda: nn.Conv3d(16, 16, 3, key=key),
+        "ConvTranspose1d": lambda: nn.ConvTranspose1d(16, 16, 3, key=key),
+        "ConvTranspose2d": lambda: nn.ConvTranspose2d(16, 16, 3, key=key),
+        "ConvTranspose3d": lambda: nn.ConvTranspose3d(16, 16, 3, key=key),
+        "MLP": lambda: nn.MLP(64, 64, 64, 3, key=key),
+        "MLP, scan=True": lambda: nn.MLP(64, 64, 64, 3, scan=True, key=key),
+        "MultiheadAttention": lambda: nn.MultiheadAttention(8, 64, key=key),
+        "GRUCell": lambda: nn.GRUCell(64, 64, key=key),
+        "LSTMCell": lambda: nn.LSTMCell(64, 64, key=key),
+        "Embedding": lambda: nn.Embedding(64, 64, key=key),
+        "LayerNorm": lambda: nn.LayerNorm(64),
+        "RMSNorm": lambda: nn.RMSNorm(64),
+        "GroupNorm": lambda: nn.GroupNorm(8, 64),
+        "BatchNorm": lambda: nn.BatchNorm(64, "batch", mode="ema"),
+    }
+    figures = {}
+    for name, make in layers.items():
+        seconds(make)
+        repeats = 20 if "scan" in name else 100
+        figures[name] = min(seconds(make) for _ in range(repeats))
+        jaxpr = jax.make_jaxpr(lambda: eqx.filter(make(), eqx.is_array))()
+        digest = hashlib.sha256(str(jaxpr).encode()).hexdigest()
+        figures[f"{name}, jaxpr"] = int(digest[:12], 16)
+    return figures
+
+
+def transformer(variant):
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+    import jax.random as jr
+
+    def build(key, **kwargs):
+        bias = [f"use_{name}_bias" for name in ("query", "key", "value", "output")]
+        attention = ft.partial(
+            eqx.nn.MultiheadAttention, NUM_HEADS, SIZE, **dict.fromkeys(bias, True)
+        )
+        up = ft.partial(eqx.nn.Linear, SIZE, HIDDEN_SIZE)
+        down = ft.partial(eqx.nn.Linear, HIDDEN_SIZE, SIZE)
+        return [
+            [make(**kwargs, key=k) for make, k in zip((attention, up, down), keys)]
+            for keys in jr.split(key, (NUM_BLOCKS, 3))
+        ]
+
+    def draw(key, shape):
+        return STDDEV * jr.truncated_normal(key, -2, 2, shape)
+
+    def bare(key):
+        shapes = [(SIZE, SIZE)] * 4 + [(HIDDEN_SIZE, SIZE), (SIZE, HIDDEN_SIZE)]
+        keys = jr.split(key, (NUM_BLOCKS, len(shapes)))
+        return [
+            (draw(k, shape), jnp.zeros(shape[0]))
+            for block_keys in keys
+            for k, shape in zip(block_keys, shapes)
+        ]
+
+    def init(key):
+        truncated_normal = eqx.nn.init.truncated_normal(STDDEV)
+        zeros = eqx.nn.init.zeros
+        return build(key, weight_init=truncated_normal, bias_init=zeros)
+
+    def tree_at(key):
+        model = build(key)
+        is_linear = lambda x: isinstance(x, eqx.nn.Linear)
+        layers = lambda model: jax.tree.leaves(model, is_leaf=is_linear)
+        get = lambda name: lambda model: [getattr(x, name) for x in layers(model)]
+        weights = get("weight")(model)
+        keys = jr.split(key, len(weights))
+        new_weights = [draw(k, w.shape) for k, w in zip(keys, weights)]
+        model = eqx.tree_at(get("weight"), model, new_weights)
+        new_biases = [jnp.zeros_like(b) for b in get("bias")(model)]
+        return eqx.tree_at(get("bias"), model, new_biases)
+
+    fn = dict(bare=bare, init=init, tree_at=tree_at)[variant]
+    keys = jax.block_until_ready(list(jr.split(jr.PRNGKey(0), 5)))
+    out = {"fresh": seconds(fn, keys[0])}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    out["peak memory"] = peak * (1 if sys.platform == "darwin" else 1024)
+    out["again"] = min(seconds(fn, key) for key in keys[1:3])
+    start = time.perf_counter()
+    traced = jax.jit(lambda key: eqx.filter(fn(key), eqx.is_array)).lower(keys[0])
+    out["trace"] = time.perf_counter() - start
+    start = time.perf_counter()
+    compiled = traced.compile()
+    out["compile"] = time.perf_counter() - start
+    seconds(compiled, keys[0])
+    out["run"] = min(seconds(compiled, key) for key in keys[1:])
+    return out
+
+
+def growth(variant):
+    import equinox as eqx
+    import jax
+    import jax.random as jr
+
+    init = dict(weight_init=eqx.nn.init.he_normal(), bias_init=eqx.nn.init.zeros)
+    linear = lambda key: eqx.nn.Linear(16, 16, **init, key=key)
+    make = {
+        "list": lambda n, key: [linear(k) for k in jr.split(key, n)],
+        "stacked": lambda n, key: eqx.filter_vmap(linear)(jr.split(key, n)),
+        "scan": lambda n, key: eqx.nn.MLP(16, 16, 16, n, scan=True, **init, key=key),
+    }
+    key, figures = jr.PRNGKey(0), {}
+    for kind, fn in make.items():
+        for n in (1, 10, 100, 1000):
+            # With what is compiled for other numbers of layers.
+            figures[f"{kind}, {n}"] = seconds(fn, n, key)
+    model = make["list"](1000, key)
+    figures["build 1000"] = min(seconds(make["list"], 1000, key) for _ in range(3))
+    again = lambda model: eqx.nn.reinitialise(model, **init, key=key)
+    seconds(again, model[:1])
+    figures["reinitialise 1000"] = min(seconds(again, model) for _ in range(3))
+    assert len(jax.tree.leaves(eqx.filter(model, eqx.is_array))) == 2000
+    return figures
+
+
+def peers(variant):
+    os.environ["KERAS_BACKEND"] = "jax"
+    make = PEERS[variant]()
+    return {"fresh": seconds(make), "again": min(seconds(make) for _ in range(2))}
+
+
+def equinox_():
+    import equinox as eqx
+    import jax.random as jr
+
+    inits = dict(
+        weight_init=eqx.nn.init.truncated_normal(STDDEV), bias_init=eqx.nn.init.zeros
+    )
+    return lambda: [
+        (
+            eqx.nn.MultiheadAttention(NUM_HEADS, SIZE, **inits, key=key),
+            eqx.nn.Linear(SIZE, HIDDEN_SIZE, **inits, key=key),
+            eqx.nn.Linear(HIDDEN_SIZE, SIZE, **inits, key=key),
+        )
+        for key in jr.split(jr.PRNGKey(0), NUM_BLOCKS)
+    ]
+
+
+def flax_():
+    from flax import nnx
+
+    init = dict(kernel_init=nnx.initializers.truncated_normal(STDDEV))
+
+    def make():
+        rngs = nnx.Rngs(0)
+        return [
+            nnx.state(module)
+            for _ in range(NUM_BLOCKS)
+            for module in (
+                nnx.MultiHeadAttention(
+                    NUM_HEADS, SIZE, use_bias=False, decode=False, **init, rngs=rngs
+                ),
+                nnx.Linear(SIZE, HIDDEN_SIZE, **init, rngs=rngs),
+                nnx.Linear(HIDDEN_SIZE, SIZE, **init, rngs=rngs),
+            )
+        ]
+
+    return make
+
+
+def keras_():
+    import keras
+
+    init = dict(kernel_initializer=keras.initializers.TruncatedNormal(stddev=STDDEV))
+
+    def make():
+        weights = []
+        for _ in range(NUM_BLOCKS):
+            attention = keras.layers.MultiHeadAttention(
+                NUM_HEADS, SIZE // NUM_HEADS, use_bias=False, **init
+            )
+            attention.build((None, 8, SIZE), (None, 8, SIZE))
+            up = keras.layers.Dense(HIDDEN_SIZE, **init)
+            up.build((None, SIZE))
+            down = keras.layers.Dense(SIZE, **init)
+            down.build((None, HIDDEN_SIZE))
+            for layer in (attention, up, down):
+                weights += [weight.value for weight in layer.weights]
+        return weights
+
+    return make
+
+
+def pytorch_():
+    import torch
+    from torch import nn
+
+    def make():
+        blocks = []
+        for _ in range(NUM_BLOCKS):
+            attention = nn.MultiheadAttention(SIZE, NUM_HEADS, bias=False)
+            layers = nn.Linear(SIZE, HIDDEN_SIZE), nn.Linear(HIDDEN_SIZE, SIZE)
+            for parameter in (*attention.parameters(), *layers[0].parameters()):
+                draw(parameter)
+            for parameter in layers[1].parameters():
+                draw(parameter)
+            blocks.append((attention, *layers))
+        return []
+
+    def draw(parameter):
+        with torch.no_grad():
+            if parameter.ndim == 1:
+                parameter.zero_()
+            else:
+                bound = 2 * STDDEV
+                nn.init.trunc_normal_(parameter, std=STDDEV, a=-bound, b=bound)
+
+    return make
+
+
+PEERS = dict(equinox=equinox_, flax=flax_, keras=keras_, pytorch=pytorch_)
+CASES = {
+    "import": (import_, ["fork", "upstream"]),
+    "default": (default, ["fork", "upstream"]),
+    "transformer": (transformer, ["init", "bare", "tree_at"]),
+    "growth": (growth, ["fork"]),
+    "peers": (peers, list(PEERS)),
+}
+
+
+def run_once(case, variant, upstream):
+    env = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"}
+    python = sys.executable
+    if variant == "upstream":
+        env["PYTHONPATH"] = str(upstream)
+    if case == "peers":
+        python = str(ROOT / "build" / "peers" / "bin" / "python")
+    command = [python, __file__, "--case", case, "--variant", variant]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"error: {' '.join(command)}\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def summarise(case, runs):
+    """Of each figure: the best and the median of each variant, and their ratio."""
+    first, *others = runs
+    summary = {}
+    for figure in runs[first][0]:
+        of = {variant: [run[figure] for run in runs[variant]] for variant in runs}
+        if figure.endswith("jaxpr"):
+            same = len({value for values in of.values() for value in values}) == 1
+            summary[figure] = {"identical": same}
+            continue
+        row = {f"{v}, median": statistics.median(of[v]) for v in runs}
+        row |= {f"{v}, best": min(of[v]) for v in runs}
+        for other in others:
+            pairs = [a / b for a, b in zip(of[first], of[other])]
+            row[f"{first} / {other}"] = statistics.median(pairs)
+            row[f"{first} / {other}, best"] = min(of[first]) / min(of[other])
+        summary[figure] = row
+    return summary
+
+
+def show(case, summary):
+    print(f"\n{case}")
+    for figure, row in summary.items():
+        ratios = {k: x for k, x in row.items() if " / " in k and "best" not in k}
+        times = {k: x for k, x in row.items() if k.endswith(", best")}
+        shown = ratios or times or row
+        cells = [f"{k} {x:.3g}" for k, x in shown.items() if " / " in k or not ratios]
+        print(f"  {figure:28} {'   '.join(cells)}", flush=True)
+
+
+def machine():
+    import importlib.metadata as metadata
+
+    import jax
+
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((x.split(": ")[1] for x in lines if x.startswith("model name")), cpu)
+    device = jax.devices()[0]
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "device": f"{device.platform} ({device.device_kind})",
+        "python": platform.python_version(),
+        "equinox": metadata.version("equinox"),
+        "jax": jax.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="*", help="only these; defaults to all")
+    parser.add_argument("--runs", type=int, default=5, help="of each variant")
+    parser.add_argument("--output", type=Path, default=Path("build/benchmarks.json"))
+    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--variant", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.case is not None:
+        print(json.dumps(CASES[args.case][0](args.variant)))
+        return
+    sys.path.insert(0, str(ROOT))
+    from fork.upstream import pinned, read_pin
+
+    upstream = pinned(read_pin())
+    results = {"machine": machine(), "runs": args.runs}
+    if args.output.exists():
+        results = json.loads(args.output.read_text()) | results
+    for case in args.cases or CASES:
+        _, variants = CASES[case]
+        if case == "peers" and not (ROOT / "build" / "peers").exists():
+            print("\npeers: run `make peers` first, which installs them")
+            continue
+        runs = {variant: [] for variant in variants}
+        for i in range(args.runs):
+            for variant in variants:
+                print(f"{case}: run {i + 1} of {args.runs}, {variant}", file=sys.stderr)
+                runs[variant].append(run_once(case, variant, upstream))
+        results[case] = summarise(case, runs)
+        show(case, results[case])
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        args.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"\nwrote {args.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Runs upstream's own tests on the fork and on pristine upstream, and compares."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+
+from fork.upstream import read_pin, ROOT, UpstreamError
+
+
+def outcomes(report: Path) -> dict[str, str]:
+    """What became of each test, by a report in the format of JUnit."""
+    found = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        names = [child.tag for child in case]
+        names = [n for n in names if n in ("failure", "error", "skipped")] or ["passed"]
+        found[f"{case.get('classname')}::{case.get('name')}"] = names[0]
+    return found
+
+
+def differences(ours: dict[str, str], theirs: dict[str, str]) -> dict[str, list[str]]:
+    """The tests that came out otherwise, each with both outcomes."""
+    both = {
+        name: [ours.get(name, "absent"), theirs.get(name, "absent")] for name in theirs
+    }
+    both |= {name: [x, theirs.get(name, "absent")] for name, x in ours.items()}
+    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+
+
+def compare_suites(checkout: Path, scratch: Path) -> bool:
+    """Prints what differs, writes `suite.json`, and returns whether nothing does.
+
+    `scratch` is made anew. It holds a copy of the tests without the package, an
+    environment with the fork and one with upstream, and what pytest said in each.
+    """
+    pin = read_pin()
+    if not (checkout / "tests").is_dir() or not (checkout / "pyproject.toml").is_file():
+        raise UpstreamError(f"{checkout} is not a checkout of upstream")
+    scratch.mkdir(parents=True)
+    copy = scratch / "copy"
+    shutil.copytree(checkout / "tests", copy / "tests")
+    shutil.copy(checkout / "pyproject.toml", copy)
+    frozen = scratch / "frozen.txt"
+    results, counts = {}, {}
+    for name, package in {
+        "fork": str(ROOT),
+        "upstream": f"equinox=={pin.version}",
+    }.items():
+        venv = scratch / name
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        python = str(venv / "bin" / "python")
+        pip = [python, "-m", "pip", "--disable-pip-version-check"]
+        install = [*pip, "install", "--quiet"]
+        subprocess.run([*install, "--upgrade", "pip>=25.1"], check=True)
+        group = f"--group={copy / 'pyproject.toml'}:tests"
+        # The second environment has what the first has, but for the package itself.
+        constraint = [f"--constraint={frozen}"] if frozen.exists() else []
+        subprocess.run([*install, *constraint, package, group], check=True)
+        freeze = [*pip, "list", "--format=freeze", "--exclude=equinox"]
+        listed = subprocess.check_output(freeze, text=True)
+        if not frozen.exists():
+            frozen.write_text(listed)
+        elif listed != frozen.read_text():
+            raise UpstreamError("the two environments do not have equal packages")
+        print(f"{name}: running the tests, for some minutes", flush=True)
+        report, log = scratch / f"{name}.xml", scratch / f"{name}.txt"
+        env = {k: x for k, x in os.environ.items() if k != "PYTHONPATH"}
+        pytest = [
+            python,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={report}",
+        ]
+        with log.open("w") as file:
+            subprocess.run(
+                [*pytest, "tests"], cwd=copy, env=env, stdout=file, stderr=file
+            )
+        if not report.exists():
+            raise UpstreamError(f"the tests did not run on the {name}, see {log}")
+        results[name] = outcomes(report)
+        counts[name] = Counter(results[name].values())
+        print(
+            f"{name}: {', '.join(f'{n} {x}' for x, n in sorted(counts[name].items()))}"
+        )
+    differing = differences(results["fork"], results["upstream"])
+    for test, (ours, theirs) in differing.items():
+        print(f"differs: {test}: {ours} on the fork, {theirs} on upstream")
+    if not differing:
+        print("no test differs")
+    packages = dict(line.split("==") for line in frozen.read_text().split())
+    summary = dict(
+        version=pin.version,
+        python=sys.version.split()[0],
+        jax=packages["jax"],
+        num_tests=len(results["fork"]),
+        counts=counts,
+        differs=differing,
+    )
+    (scratch / "suite.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return not differing

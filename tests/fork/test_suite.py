@@ -1,0 +1,46 @@
+"""The comparison of upstream's tests, on reports that are made up."""
+
+import pytest
+from fork.suite import compare_suites, differences, outcomes
+from fork.upstream import UpstreamError
+
+
+REPORT = """\
+<testsuites><testsuite>
+<testcase classname="test_nn" name="test_linear[1]" time="1.0" />
+<testcase classname="test_nn" name="test_conv"><failure>no</failure></testcase>
+<testcase classname="test_nn" name="test_gpu"><skipped message="no GPU" /></testcase>
+<testcase classname="test_nn" name="test_setup"><error>no</error></testcase>
+<testcase classname="test_nn" name="test_out"><system-out>x</system-out></testcase>
+</testsuite></testsuites>
+"""
+
+
+def test_outcomes(tmp_path):
+    report = tmp_path / "report.xml"
+    report.write_text(REPORT)
+    assert outcomes(report) == {
+        "test_nn::test_linear[1]": "passed",
+        "test_nn::test_conv": "failure",
+        "test_nn::test_gpu": "skipped",
+        "test_nn::test_setup": "error",
+        "test_nn::test_out": "passed",
+    }
+
+
+def test_differences():
+    ours = dict(a="passed", b="failure", c="failure", d="skipped", new="passed")
+    theirs = dict(a="passed", b="failure", c="passed", d="passed", gone="passed")
+    assert differences(ours, theirs) == dict(
+        c=["failure", "passed"],
+        d=["skipped", "passed"],
+        new=["passed", "absent"],
+        gone=["absent", "passed"],
+    )
+    assert differences(theirs, theirs) == {}
+
+
+def test_no_checkout(tmp_path):
+    with pytest.raises(UpstreamError, match="is not a checkout of upstream"):
+        compare_suites(tmp_path, tmp_path / "scratch")
+    assert not (tmp_path / "scratch").exists()
