@@ -1,6 +1,7 @@
 # Everything is installed into .venv, from nothing but Python >= 3.10, git and make.
 
 PYTHON ?= python3
+PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
@@ -8,8 +9,8 @@ SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 # Some fixtures take long, and so the tests of a file stay together.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
-.PHONY: help demo test test-fast lint docs docs-serve docs-test format tree pr check upstream-suite \
-	bench peers downstream release-check clean python
+.PHONY: help demo test test-fast lint docs docs-serve docs-test format tree pr check upstream-suite matrix \
+	bench peers parity downstream release-check clean python
 
 help:
 	@echo "make demo       install the fork into .venv, and train on handwritten digits"
@@ -22,10 +23,12 @@ help:
 	@echo "make format     format this repository"
 	@echo "make bench      measure what initialisation costs; with CASES=..., only these"
 	@echo "make peers      measure how other libraries initialise, for docs/migration.md"
+	@echo "make parity     check that what other libraries draw is still as recorded"
 	@echo "make downstream use libraries that are built on Equinox, on the fork and on upstream"
 	@echo "make release-check       do what a release does, but for publishing"
 	@echo "make tree       renew what an editable installation uses, after an edit changed"
 	@echo "make pr CHECKOUT=...     check the pull request on a copy of a checkout of upstream"
+	@echo "make matrix [PYTHONS=...] run the tests on each Python, with the oldest and newest JAX"
 	@echo "make upstream-suite CHECKOUT=... compare upstream's tests on the fork and on upstream"
 	@echo "make check [TARGETS=...] say to which versions of upstream the edits apply"
 	@echo "make clean      remove .venv and all that was built"
@@ -74,6 +77,21 @@ pr: $(VENV)/test
 	$(BIN)/python -m fork review "$(CHECKOUT)" --scratch build/pr \
 		$(if $(CHECKS),--checks $(CHECKS))
 
+# With the oldest JAX that upstream allows, and with the newest. (For Python 3.14 there
+# is no JAX that is as old.)
+matrix:
+	@mkdir -p build/matrix; status=0; \
+	echo "jax==0.4.38" > build/matrix/oldest; echo "jaxlib==0.4.38" >> build/matrix/oldest; \
+	: > build/matrix/newest; \
+	for version in $(PYTHONS); do for jax in oldest newest; do \
+		test $$version-$$jax != 3.14-oldest || continue; \
+		command -v python$$version >/dev/null || { echo "no python$$version"; continue; }; \
+		log=build/matrix/$$version-$$jax.txt; \
+		PIP_CONSTRAINT=$$PWD/build/matrix/$$jax $(MAKE) test PYTHON=python$$version \
+			VENV=build/matrix/$$version-$$jax > $$log 2>&1 || status=1; \
+		echo "Python $$version, $$jax JAX: `tail -n 1 $$log`"; \
+	done; done; exit $$status
+
 upstream-suite: $(VENV)/test
 	@test -n "$(CHECKOUT)" || { echo "usage: make upstream-suite CHECKOUT=..." >&2; exit 2; }
 	rm -rf build/suite
@@ -85,17 +103,25 @@ check: $(VENV)/test
 bench: $(VENV)/fork
 	$(BIN)/python benchmarks/bench.py $(CASES)
 
-peers: python
+build/peers/done: Makefile | python
 	$(PYTHON) -m venv --clear build/peers
-	build/peers/bin/python -m pip install --quiet . \
+	build/peers/bin/python -m pip install --quiet \
 		torch==2.13.0 flax==0.12.8 keras==3.15.1 dm-haiku==0.0.17
+	touch $@
+
+peers: build/peers/done
+	build/peers/bin/python -m pip install --quiet .
 	build/peers/bin/python tests/parity/peers.py
+
+parity: build/peers/done $(VENV)/fork $(VENV)/test
+	build/peers/bin/python -m pip install --quiet .
+	build/peers/bin/python tests/parity/peers.py --check
+	$(PYTEST) tests/parity
 
 downstream: python
 	$(PYTHON) -m venv --clear build/downstream
 	build/downstream/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	build/downstream/bin/python -m pip install --quiet . optax lineax optimistix \
-		diffrax flowjax equimo distreqx "jaxnasium[algs]"
+	build/downstream/bin/python -m pip install --quiet . --group downstream
 	build/downstream/bin/python -m pip check
 	build/downstream/bin/python tests/downstream/compare.py
 

@@ -172,8 +172,9 @@ def _pairs(weight_inits, bias_inits) -> list[dict[str, Any]]:
 
 
 def check_initialiser(argument, init) -> None:
-    is_init = takes(init, "key", "shape", "dtype") and not isinstance(init, type)
-    if init is None or is_init:
+    if init is None:
+        return
+    if takes(init, "key", "shape", "dtype") and not isinstance(init, type):
         return
     if isinstance(init, jax.Array | np.ndarray):
         hint = "; for a given array, use `eqx.tree_at` once the layer is made."

@@ -1,11 +1,15 @@
-"""Measures how other libraries initialise, and writes `docs/peers.json`.
+"""Measures how other libraries initialise.
 
-Run by `make peers`, with PyTorch, Flax, Keras, Haiku and the fork installed.
+Writes the figures of `docs/migration.md` to `docs/peers.json`, and what they draw to
+`quantiles.npz`, which `test_parity.py` compares with. With `--check`, it compares with
+these files instead. Run by `make peers` and `make parity`, with PyTorch, Flax, Keras,
+Haiku and the fork installed.
 """
 
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 
@@ -23,7 +27,6 @@ import numpy as np
 import torch
 
 
-PATH = Path(__file__).resolve().parents[2] / "docs" / "peers.json"
 KEY = jax.random.key(0)
 SHAPE = (1000, 1000)
 init, tinit, hinit, kinit = (
@@ -194,6 +197,60 @@ record(
     keras=keras_cell.recurrent_kernel.numpy(),
 )
 
+
+def filled(fill, *args, shape=SHAPE, **kwargs):
+    tensor = torch.empty(shape)
+    getattr(tinit, fill)(tensor, *args, **kwargs)
+    return tensor
+
+
+# What is drawn, by the names that `test_parity.py` has for its counterparts.
+conv = torch.nn.Conv2d(64, 128, 3, groups=2)
+gru, lstm = torch.nn.GRUCell(100, 400), torch.nn.LSTMCell(100, 400)
+samples = {
+    "pytorch uniform_": filled("uniform_", -0.1, 0.3),
+    "pytorch normal_": filled("normal_", std=0.02),
+    "pytorch trunc_normal_": filled("trunc_normal_", std=0.02, a=-0.04, b=0.04),
+    "pytorch trunc_normal_, default bounds": filled("trunc_normal_", std=1.5),
+    # Of the stored shape `(out, in)`.
+    "pytorch xavier_uniform_": filled("xavier_uniform_", shape=(2000, 500)),
+    "pytorch xavier_normal_": filled("xavier_normal_", shape=(2000, 500)),
+    "pytorch kaiming_uniform_": filled("kaiming_uniform_", shape=(2000, 500)),
+    "pytorch kaiming_normal_": filled("kaiming_normal_", shape=(2000, 500)),
+    "pytorch kaiming_normal_, fan_out": filled(
+        "kaiming_normal_", shape=(2000, 500), mode="fan_out"
+    ),
+    "pytorch orthogonal_": filled("orthogonal_", gain=2.0),
+    "pytorch sparse_": filled("sparse_", 0.3, std=0.02),
+    "pytorch Linear, weight": torch.nn.Linear(500, 2000).weight,
+    "pytorch Linear, bias": torch.nn.Linear(500, 200_000).bias,
+    "pytorch Conv2d, weight": conv.weight,
+    "pytorch GRUCell, weight_hh": gru.weight_hh,
+    "pytorch LSTMCell, weight_ih": lstm.weight_ih,
+    "pytorch Embedding": torch.nn.Embedding(1000, 1000).weight,
+    "keras GlorotUniform": kinit.GlorotUniform()((500, 2000)),
+    "keras GlorotNormal": kinit.GlorotNormal()((500, 2000)),
+    "keras HeUniform": kinit.HeUniform()((500, 2000)),
+    "keras HeNormal": kinit.HeNormal()((500, 2000)),
+    "keras LecunUniform": kinit.LecunUniform()((500, 2000)),
+    "keras LecunNormal": kinit.LecunNormal()((500, 2000)),
+    "keras untruncated_normal": kinit.VarianceScaling(
+        1.5, "fan_avg", "untruncated_normal"
+    )((500, 2000)),
+    "keras TruncatedNormal": kinit.TruncatedNormal(stddev=0.02)(SHAPE),
+    "keras RandomUniform": kinit.RandomUniform(-0.1, 0.3)(SHAPE),
+    "keras Orthogonal": kinit.Orthogonal(gain=2.0)(SHAPE),
+    "keras Conv2D, HeNormal": kinit.HeNormal()((3, 3, 64, 128)),
+    "flax lecun_normal": nnx.initializers.lecun_normal()(KEY, (500, 2000)),
+    "flax Linear": nnx.Linear(500, 2000, rngs=rngs).kernel[...],
+    "haiku TruncatedNormal": in_haiku(hinit.TruncatedNormal(0.02)),
+}
+quantiles, moments = {}, {}
+for name, x in samples.items():
+    x = np.asarray(x.detach() if isinstance(x, torch.Tensor) else x, np.float64)
+    quantiles[name] = np.quantile(x, np.linspace(0, 1, 257)).astype(np.float32)
+    moments[f"{name}: moments"] = [x.mean(), np.sqrt(np.mean(x**2))]
+
 versions = dict(
     pytorch=torch.__version__,
     flax=flax.__version__,
@@ -201,5 +258,25 @@ versions = dict(
     haiku=hk.__version__,
     jax=jax.__version__,
 )
-PATH.write_text(json.dumps(dict(versions=versions, figures=figures), indent=2) + "\n")
-print(f"wrote {PATH}")
+FIGURES = Path(__file__).resolve().parents[2] / "docs" / "peers.json"
+QUANTILES = Path(__file__).with_name("quantiles.npz")
+if sys.argv[1:] == ["--check"]:
+    old_figures = json.loads(FIGURES.read_text())["figures"]
+    assert old_figures.keys() == figures.keys()
+    for what, row in figures.items():
+        for library, value in row.items():
+            old = old_figures[what][library]
+            # Largest values of a million normals differ from run to run.
+            is_close = math.isclose(value, old, rel_tol=0.15, abs_tol=1e-3)
+            assert is_close, f"{what}, {library}: {value}, and it was {old}"
+    with np.load(QUANTILES) as old_quantiles:
+        assert set(old_quantiles) == set(quantiles) | set(moments)
+        for name, x in quantiles.items():
+            spread = x[-1] - x[0]
+            error = np.abs(x - old_quantiles[name])[8:-8].max() / spread
+            assert error < 0.01, f"{name}: quantiles differ by {error} of the range"
+    print(f"{len(figures)} figures and {len(quantiles)} distributions are still true")
+else:
+    FIGURES.write_text(json.dumps(dict(versions=versions, figures=figures), indent=2))
+    np.savez_compressed(QUANTILES, **quantiles, **moments)
+    print(f"wrote {FIGURES} and {QUANTILES}")

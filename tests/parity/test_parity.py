@@ -1,0 +1,125 @@
+"""What is drawn has the distribution of its counterpart in another library.
+
+`quantiles.npz` is written by `peers.py`, from about a million values each. As many are
+drawn here, with a fixed key, so that nothing is left to chance.
+"""
+
+from pathlib import Path
+
+import equinox as eqx
+import jax.nn.initializers as jinit
+import jax.numpy as jnp
+import jax.random as jrandom
+import numpy as np
+import pytest
+
+
+init, nn = eqx.nn.init, eqx.nn
+KEY = jrandom.PRNGKey(0)
+
+
+def draw(initialiser, *shape):
+    return initialiser(KEY, shape or (1000, 1000), jnp.float32)
+
+
+def linear(initialiser):
+    return nn.Linear(500, 2000, weight_init=initialiser, key=KEY).weight
+
+
+def scaling(*args):
+    return linear(init.variance_scaling(*args))
+
+
+def conv(initialiser=None, groups=1):
+    return nn.Conv2d(64, 128, 3, groups=groups, weight_init=initialiser, key=KEY).weight
+
+
+COUNTERPARTS = {
+    "pytorch uniform_": lambda: draw(init.uniform(-0.1, 0.3)),
+    "pytorch normal_": lambda: draw(init.normal(0.02)),
+    "pytorch trunc_normal_": lambda: draw(init.truncated_normal(0.02)),
+    # Its bounds are values, and ours are multiples of the standard deviation.
+    "pytorch trunc_normal_, default bounds": lambda: draw(
+        init.truncated_normal(1.5, -2 / 1.5, 2 / 1.5)
+    ),
+    "pytorch xavier_uniform_": lambda: linear(init.xavier_uniform()),
+    # Its normal distributions are not truncated, and ours are.
+    "pytorch xavier_normal_": lambda: scaling(1.0, "fan_avg", "normal"),
+    "pytorch kaiming_uniform_": lambda: linear(init.kaiming_uniform()),
+    "pytorch kaiming_normal_": lambda: scaling(2.0, "fan_in", "normal"),
+    "pytorch kaiming_normal_, fan_out": lambda: scaling(2.0, "fan_out", "normal"),
+    "pytorch orthogonal_": lambda: draw(init.orthogonal(2.0)),
+    "pytorch sparse_": lambda: draw(init.sparse(0.3, 0.02)),
+    "pytorch Linear, weight": lambda: nn.Linear(500, 2000, key=KEY).weight,
+    "pytorch Linear, bias": lambda: nn.Linear(500, 200_000, key=KEY).bias,
+    "pytorch Conv2d, weight": lambda: conv(groups=2),
+    "pytorch GRUCell, weight_hh": lambda: nn.GRUCell(100, 400, key=KEY).weight_hh,
+    "pytorch LSTMCell, weight_ih": lambda: nn.LSTMCell(100, 400, key=KEY).weight_ih,
+    "pytorch Embedding": lambda: nn.Embedding(1000, 1000, key=KEY).weight,
+    "keras GlorotUniform": lambda: linear(init.glorot_uniform()),
+    "keras GlorotNormal": lambda: linear(init.glorot_normal()),
+    "keras HeUniform": lambda: linear(init.he_uniform()),
+    "keras HeNormal": lambda: linear(init.he_normal()),
+    "keras LecunUniform": lambda: linear(init.lecun_uniform()),
+    "keras LecunNormal": lambda: linear(init.lecun_normal()),
+    "keras untruncated_normal": lambda: scaling(1.5, "fan_avg", "normal"),
+    "keras TruncatedNormal": lambda: draw(init.truncated_normal(0.02)),
+    "keras RandomUniform": lambda: draw(init.uniform(-0.1, 0.3)),
+    "keras Orthogonal": lambda: draw(init.orthogonal(2.0)),
+    "keras Conv2D, HeNormal": lambda: conv(init.he_normal()),
+    "flax lecun_normal": lambda: linear(init.lecun_normal()),
+    "flax Linear": lambda: linear(jinit.lecun_normal()),
+    "haiku TruncatedNormal": lambda: draw(init.truncated_normal(0.02)),
+}
+BOUNDED = (
+    "uniform",
+    "Uniform",
+    "trunc",
+    "Trunc",
+    "Linear,",
+    "Conv2d",
+    "Cell",
+    "Normal",
+)
+
+
+@pytest.fixture(scope="module")
+def quantiles():
+    with np.load(Path(__file__).with_name("quantiles.npz")) as found:
+        return dict(found)
+
+
+def test_all_are_compared(quantiles):
+    assert {x for x in quantiles if ": " not in x} == set(COUNTERPARTS)
+
+
+@pytest.mark.parametrize("name", COUNTERPARTS)
+def test_same_distribution(quantiles, name):
+    theirs = quantiles[name]
+    ours = np.sort(np.ravel(COUNTERPARTS[name]()))
+    probabilities = np.linspace(0, 1, len(theirs))
+    # The statistic of Kolmogorov and Smirnov. Where values repeat (those that `sparse`
+    # sets to zero), a quantile is as good as the others with the same value.
+    below = np.searchsorted(ours, theirs, "left") / len(ours)
+    above = np.searchsorted(ours, theirs, "right") / len(ours)
+    distance = np.maximum(below - probabilities, probabilities - above)[1:-1].max()
+    # Drawn from one distribution, it is above 2.5 times this once in 100,000 times.
+    n = min(len(ours), 250_000)
+    assert distance < 2.5 * np.sqrt(2 / n)
+    mean, rms = quantiles[f"{name}: moments"]
+    assert abs(ours.mean() - mean) < 0.01 * rms
+    assert abs(np.sqrt(np.mean(ours**2)) / rms - 1) < 0.01
+    # Bounds: exactly, but for rounding, where there are any.
+    if any(x in name for x in BOUNDED) and "untruncated" not in name:
+        spread = theirs[-1] - theirs[0]
+        assert abs(ours[0] - theirs[0]) < 1e-3 * spread
+        assert abs(ours[-1] - theirs[-1]) < 1e-3 * spread
+
+
+def test_another_distribution_is_told_apart(quantiles):
+    normal, he_normal = "pytorch normal_", "keras HeNormal"
+    truncated = dict(quantiles, **{normal: quantiles["pytorch trunc_normal_"]})
+    wider = dict(quantiles, **{he_normal: 1.05 * quantiles[he_normal]})
+    for changed, name in ((truncated, normal), (wider, he_normal)):
+        with pytest.raises(AssertionError, match=r"< \(2\.5 \*"):
+            test_same_distribution(changed, name)
