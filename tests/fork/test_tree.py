@@ -218,7 +218,8 @@ def test_holds_no_upstream_code(site):
         pytest.skip("this is not a git checkout, so that there are no tracked files")
     for name in filter(None, done.stdout.split("\0")):
         path = Path(ROOT / name)
-        if not path.is_file() or name == "LICENSE":
+        # Of arrays there is only a file of quantiles.
+        if not path.is_file() or name == "LICENSE" or path.suffix == ".npz":
             continue
         lines = [x for x in _lines(path.read_text()) if x]
         for i in range(len(lines) - length + 1):
