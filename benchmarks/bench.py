@@ -250,16 +250,13 @@ def pytorch_():
     from torch import nn
 
     def make():
-        blocks = []
+        model = nn.ModuleList()
         for _ in range(NUM_BLOCKS):
-            attention = nn.MultiheadAttention(SIZE, NUM_HEADS, bias=False)
-            layers = nn.Linear(SIZE, HIDDEN_SIZE), nn.Linear(HIDDEN_SIZE, SIZE)
-            for parameter in (*attention.parameters(), *layers[0].parameters()):
-                draw(parameter)
-            for parameter in layers[1].parameters():
-                draw(parameter)
-            blocks.append((attention, *layers))
-        return []
+            model.append(nn.MultiheadAttention(SIZE, NUM_HEADS, bias=False))
+            model.append(nn.Linear(SIZE, HIDDEN_SIZE))
+            model.append(nn.Linear(HIDDEN_SIZE, SIZE))
+        for parameter in model.parameters():
+            draw(parameter)
 
     def draw(parameter):
         with torch.no_grad():
@@ -282,21 +279,17 @@ CASES = {
 }
 
 
-def run_once(case, variant, upstream):
-    env = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"}
-    python = sys.executable
-    if variant == "upstream":
-        env["PYTHONPATH"] = str(upstream)
-    if case == "peers":
-        python = str(ROOT / "build" / "peers" / "bin" / "python")
-    command = [python, __file__, "--case", case, "--variant", variant]
+def run_once(case, variant, env):
+    is_peer = case == "peers"
+    python = ROOT / "build" / "peers" / "bin" / "python" if is_peer else sys.executable
+    command = [str(python), __file__, "--case", case, "--variant", variant]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"error: {' '.join(command)}\n{done.stderr}")
     return json.loads(done.stdout)
 
 
-def summarise(case, runs):
+def summarise(runs):
     """Of each figure: the best and the median of each variant, and their ratio."""
     first, *others = runs
     summary = {}
@@ -321,8 +314,7 @@ def show(case, summary):
     for figure, row in summary.items():
         ratios = {k: x for k, x in row.items() if " / " in k and "best" not in k}
         times = {k: x for k, x in row.items() if k.endswith(", best")}
-        shown = ratios or times or row
-        cells = [f"{k} {x:.3g}" for k, x in shown.items() if " / " in k or not ratios]
+        cells = [f"{k} {x:.3g}" for k, x in (ratios or times or row).items()]
         print(f"  {figure:28} {'   '.join(cells)}", flush=True)
 
 
@@ -359,8 +351,9 @@ def main() -> None:
     if args.case is not None:
         print(json.dumps(CASES[args.case][0](args.variant)))
         return
+    # Late, so that the processes that measure import nothing else.
     sys.path.insert(0, str(ROOT))
-    from fork.upstream import pinned, read_pin
+    from fork.upstream import environment, pinned, read_pin
 
     upstream = pinned(read_pin())
     results = {"machine": machine(), "runs": args.runs}
@@ -375,8 +368,9 @@ def main() -> None:
         for i in range(args.runs):
             for variant in variants:
                 print(f"{case}: run {i + 1} of {args.runs}, {variant}", file=sys.stderr)
-                runs[variant].append(run_once(case, variant, upstream))
-        results[case] = summarise(case, runs)
+                env = environment(upstream if variant == "upstream" else None)
+                runs[variant].append(run_once(case, variant, env))
+        results[case] = summarise(runs)
         show(case, results[case])
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(results, indent=1) + "\n")

@@ -64,37 +64,32 @@ def main() -> None:
         nargs="*",
         help="defaults to every release from 0.13.0 on",
     )
+    on_copy = argparse.ArgumentParser(add_help=False)
+    on_copy.add_argument("checkout", metavar="CHECKOUT", type=Path)
+    on_copy.add_argument(
+        "--scratch",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="where to put the copy, environments and logs; must not exist yet",
+    )
     reviews = commands.add_parser(
         "review",
+        parents=[on_copy],
         help="check the pull request under upstream's own rules",
         description="Applies the series to a copy of a checkout, and runs the linters, "
         "the type checker, the tests and the documentation build of upstream on it.",
     )
-    reviews.add_argument("checkout", metavar="CHECKOUT", type=Path)
-    reviews.add_argument(
-        "--scratch",
-        metavar="DIR",
-        type=Path,
-        required=True,
-        help="where to put the copy, its environment and the logs; must not exist yet",
-    )
     reviews.add_argument(
         "--checks", nargs="+", choices=CHECKS, help="only these; defaults to all"
     )
-    suite = commands.add_parser(
+    commands.add_parser(
         "suite",
+        parents=[on_copy],
         help="compare the tests of upstream on the fork and on pristine upstream",
         description="Runs the tests of a checkout on the fork and on the release that "
         "it is made of, in environments with equal packages. Prints what differs, and "
         "exits with 1 if anything does.",
-    )
-    suite.add_argument("checkout", metavar="CHECKOUT", type=Path)
-    suite.add_argument(
-        "--scratch",
-        metavar="DIR",
-        type=Path,
-        required=True,
-        help="where to put the environments and the reports; must not exist yet",
     )
     args = parser.parse_args()
     try:

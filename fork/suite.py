@@ -1,7 +1,6 @@
 """Runs upstream's own tests on the fork and on pristine upstream, and compares."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
 
-from fork.upstream import read_pin, ROOT, UpstreamError
+from fork.upstream import environment, read_pin, ROOT, UpstreamError
 
 
 def outcomes(report: Path) -> dict[str, str]:
@@ -24,11 +23,11 @@ def outcomes(report: Path) -> dict[str, str]:
 
 def differences(ours: dict[str, str], theirs: dict[str, str]) -> dict[str, list[str]]:
     """The tests that came out otherwise, each with both outcomes."""
-    both = {
-        name: [ours.get(name, "absent"), theirs.get(name, "absent")] for name in theirs
+    return {
+        name: [ours.get(name, "absent"), theirs.get(name, "absent")]
+        for name in theirs | ours
+        if ours.get(name) != theirs.get(name)
     }
-    both |= {name: [x, theirs.get(name, "absent")] for name, x in ours.items()}
-    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
 
 
 def compare_suites(checkout: Path, scratch: Path) -> bool:
@@ -68,7 +67,6 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
             raise UpstreamError("the two environments do not have equal packages")
         print(f"{name}: running the tests, for some minutes", flush=True)
         report, log = scratch / f"{name}.xml", scratch / f"{name}.txt"
-        env = {k: x for k, x in os.environ.items() if k != "PYTHONPATH"}
         pytest = [
             python,
             "-m",
@@ -79,7 +77,11 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
         ]
         with log.open("w") as file:
             subprocess.run(
-                [*pytest, "tests"], cwd=copy, env=env, stdout=file, stderr=file
+                [*pytest, "tests"],
+                cwd=copy,
+                env=environment(),
+                stdout=file,
+                stderr=file,
             )
         if not report.exists():
             raise UpstreamError(f"the tests did not run on the {name}, see {log}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -110,6 +111,12 @@ def download(version: str, cache: Path = CACHE) -> Path:
                 archive.extractall(unpacked)
             unpacked.rename(site)
     return site
+
+
+def environment(site: Path | None = None) -> dict[str, str]:
+    """That of a process that imports what is installed, or the package in `site`."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return env if site is None else env | {"PYTHONPATH": str(site)}
 
 
 def pinned(pin: Pin) -> Path:

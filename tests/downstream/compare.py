@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +11,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from fork.upstream import pinned, read_pin
+from fork.upstream import environment, pinned, read_pin
 
 
 def run(path=None):
-    env = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"}
-    if path is not None:
-        env["PYTHONPATH"] = str(path)
     command = [sys.executable, "-W", "ignore", HERE / "use.py"]
-    out = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE).stdout
+    out = subprocess.run(
+        command, env=environment(path), check=True, stdout=subprocess.PIPE
+    ).stdout
     return json.loads(out)
 
 

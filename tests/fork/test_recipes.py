@@ -1,7 +1,5 @@
 """Runs each recipe of the documentation, and checks what it promises."""
 
-import re
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from fork.upstream import ROOT
+from test_docs import examples
 
 
 def close(x, y, rtol=1e-5, atol=1e-5):
@@ -167,7 +166,7 @@ RECIPES = {section.partition("\n")[0]: section for section in SECTIONS}
 
 
 def code(section):
-    (found,) = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    (found,) = examples(section)
     return found
 
 

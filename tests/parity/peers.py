@@ -41,19 +41,21 @@ rngs = nnx.Rngs(0)
 figures = {}
 
 
+def as_array(weight):
+    weight = weight.detach() if isinstance(weight, torch.Tensor) else weight
+    return np.asarray(weight, np.float64)
+
+
 def record(what, measure, **weights):
     """Applies `measure` to the weights as drawn by each library."""
-    row = {}
-    for library, weight in weights.items():
-        weight = weight.detach() if isinstance(weight, torch.Tensor) else weight
-        row[library] = float(f"{measure(np.asarray(weight, np.float64)):.3g}")
-    figures[what] = row
+    rounded = lambda weight: float(f"{measure(as_array(weight)):.3g}")
+    figures[what] = {library: rounded(x) for library, x in weights.items()}
 
 
 def by_haiku(make, *shape):
     """The weight of a Haiku module."""
     module = hk.transform(lambda x: make()(x))
-    ((params),) = module.init(KEY, jnp.zeros(shape)).values()
+    (params,) = module.init(KEY, jnp.zeros(shape)).values()
     return params["w"]
 
 
@@ -247,7 +249,7 @@ samples = {
 }
 quantiles, moments = {}, {}
 for name, x in samples.items():
-    x = np.asarray(x.detach() if isinstance(x, torch.Tensor) else x, np.float64)
+    x = as_array(x)
     quantiles[name] = np.quantile(x, np.linspace(0, 1, 257)).astype(np.float32)
     moments[f"{name}: moments"] = [x.mean(), np.sqrt(np.mean(x**2))]
 

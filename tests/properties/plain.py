@@ -1,5 +1,6 @@
 """What cannot be run under the type checker of the other tests, or on one device."""
 
+import functools as ft
 import math
 import os
 import re
@@ -59,21 +60,24 @@ def legacy_keys():
         jax.config.update("jax_legacy_prng_key", "allow")
 
 
+LAYERS = [
+    ft.partial(eqx.nn.Linear, 64, 64),
+    ft.partial(eqx.nn.Conv2d, 64, 64, 3),
+    ft.partial(eqx.nn.Conv2d, 64, 64, 3, groups=8),
+    ft.partial(eqx.nn.ConvTranspose2d, 64, 64, 2),
+    ft.partial(eqx.nn.GRUCell, 64, 64),
+    ft.partial(eqx.nn.LSTMCell, 64, 64),
+    ft.partial(eqx.nn.MLP, 64, 64, 64, 3, scan=True),
+    ft.partial(eqx.nn.MultiheadAttention, 8, 64),
+    ft.partial(eqx.nn.LayerNorm, 64),
+]
+
+
 def layers(key, **kwargs):
-    return {
-        "linear": eqx.nn.Linear(64, 64, **kwargs, key=key),
-        "conv": eqx.nn.Conv2d(64, 64, 3, **kwargs, key=key),
-        "groups": eqx.nn.Conv2d(64, 64, 3, groups=8, **kwargs, key=key),
-        "transposed": eqx.nn.ConvTranspose2d(64, 64, 2, **kwargs, key=key),
-        "gru": eqx.nn.GRUCell(64, 64, **kwargs, key=key),
-        "lstm": eqx.nn.LSTMCell(64, 64, **kwargs, key=key),
-        "scan": eqx.nn.MLP(64, 64, 64, 3, scan=True, **kwargs, key=key),
-        "attention": eqx.nn.MultiheadAttention(8, 64, **kwargs, key=key),
-        "norm": eqx.nn.LayerNorm(64, **kwargs, key=key),
-    }
+    return [make(**kwargs, key=key) for make in LAYERS]
 
 
-# Whatever it draws for the others; and what does not.
+# Those that draw each element by itself; and those that do not.
 ELEMENTWISE = [
     init.constant(0.5),
     init.uniform(-1, 1),
@@ -99,16 +103,6 @@ def sharding(mesh, x):
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, "x"))
 
 
-def draw_into_shards(fn, mesh):
-    """What `fn` draws by a key; compiled, and then as it is."""
-    key = jrandom.PRNGKey(0)
-    arrays = lambda key: eqx.filter(fn(key), eqx.is_array)
-    shapes = jax.eval_shape(arrays, key)
-    shardings = jax.tree.map(lambda x: sharding(mesh, x), shapes)
-    compiled = jax.jit(arrays, out_shardings=shardings).lower(key).compile()
-    return compiled, compiled(key), arrays(key)
-
-
 def largest_buffer(compiled):
     shapes = re.findall(r"\b(?:f32|s32|u32)\[([\d,]+)\]", compiled.as_text())
     return max(math.prod(map(int, shape.split(","))) for shape in shapes)
@@ -116,9 +110,12 @@ def largest_buffer(compiled):
 
 def check_shards(fn, *, is_elementwise=True):
     mesh = Mesh(np.array(jax.devices()), ("x",))
-    compiled, out, expected = draw_into_shards(fn, mesh)
-    out, expected = jax.tree.leaves(out), jax.tree.leaves(expected)
-    for x, y in zip(out, expected, strict=True):
+    key = jrandom.PRNGKey(0)
+    arrays = lambda key: jax.tree.leaves(eqx.filter(fn(key), eqx.is_array))
+    expected = arrays(key)
+    shardings = [sharding(mesh, x) for x in expected]
+    compiled = jax.jit(arrays, out_shardings=shardings).lower(key).compile()
+    for x, y in zip(compiled(key), expected, strict=True):
         # The values do not depend on how many devices there are.
         assert np.allclose(x, y, rtol=1e-5, atol=1e-6)
         shares = 1 if x.sharding.is_fully_replicated else mesh.size
@@ -134,8 +131,8 @@ def check_shards(fn, *, is_elementwise=True):
 
 
 def out_shardings():
-    for name in layers(jrandom.PRNGKey(0)):
-        check_shards(lambda key: layers(key, **normals)[name])
+    for make in LAYERS:
+        check_shards(lambda key: make(**normals, key=key))
     for each in ELEMENTWISE:
         conv = lambda key: eqx.nn.Conv2d(64, 64, 3, groups=2, weight_init=each, key=key)
         check_shards(conv)

@@ -1,13 +1,12 @@
 """Whoever gives no initialiser gets what pristine upstream gives, bit for bit."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from fork.upstream import pinned, read_pin
+from fork.upstream import environment, pinned, read_pin
 
 
 PIN = read_pin()
@@ -16,11 +15,8 @@ HERE = Path(__file__).resolve().parent
 
 def run(command: str, out: Path, cache: Path, path: Path | None = None) -> None:
     """Runs a command for the fork, or for upstream if `path` is where that is."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if path is not None:
-        env["PYTHONPATH"] = str(path)
     # What one has compiled need not be compiled by the other.
-    env |= {
+    env = environment(path) | {
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

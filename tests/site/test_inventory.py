@@ -1,5 +1,6 @@
 """Other documentation can link to every public name, by `objects.inv`."""
 
+import inspect
 import subprocess
 import sys
 
@@ -8,12 +9,14 @@ import pytest
 from fork.upstream import ROOT
 
 
-LAYERS = """Linear Conv Conv1d Conv2d Conv3d ConvTranspose ConvTranspose1d
-    ConvTranspose2d ConvTranspose3d MLP MultiheadAttention GRUCell LSTMCell Embedding
-    LayerNorm RMSNorm GroupNorm BatchNorm"""
+LAYERS = [
+    name
+    for name, x in vars(eqx.nn).items()
+    if inspect.isclass(x) and "weight_init" in inspect.signature(x).parameters
+]
 NAMES = [
     "nn.reinitialise",
-    *(f"nn.{name}" for name in LAYERS.split()),
+    *(f"nn.{name}" for name in LAYERS),
     *(f"nn.init.{name}" for name in dir(eqx.nn.init)),
 ]
 
