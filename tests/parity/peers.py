@@ -200,6 +200,28 @@ record(
 )
 
 
+def overlap(cell):
+    """How far the columns of a gate are from orthogonal, if gates are side by side."""
+    gate = cell[:, :64]
+    return np.abs(gate.T @ gate - np.eye(64)).max()
+
+
+orthogonal = jinit.orthogonal()
+gru = torch.nn.GRUCell(64, 64)
+keras_gru = keras.layers.GRUCell(64, recurrent_initializer="orthogonal")
+keras_gru.build((None, 64))
+record(
+    "orthogonal gates of a GRU cell: largest element of $|Q^T Q - I|$",
+    overlap,
+    here=eqx.nn.GRUCell(64, 64, weight_init=orthogonal, key=KEY).weight_hh.T,
+    pytorch=tinit.orthogonal_(gru.weight_hh).T,
+    flax=nnx.GRUCell(
+        64, 64, recurrent_kernel_init=orthogonal, rngs=rngs
+    ).dense_h.kernel[...],
+    keras=keras_gru.recurrent_kernel.numpy(),
+)
+
+
 def filled(fill, *args, shape=SHAPE, **kwargs):
     tensor = torch.empty(shape)
     getattr(tinit, fill)(tensor, *args, **kwargs)
@@ -207,8 +229,25 @@ def filled(fill, *args, shape=SHAPE, **kwargs):
 
 
 # What is drawn, by the names that `test_parity.py` has for its counterparts.
-conv = torch.nn.Conv2d(64, 128, 3, groups=2)
-gru, lstm = torch.nn.GRUCell(100, 400), torch.nn.LSTMCell(100, 400)
+conv = torch.nn.Conv2d(256, 256, 3, groups=2)
+conv1d, conv3d = torch.nn.Conv1d(256, 512, 3), torch.nn.Conv3d(100, 100, 3)
+# With as many inputs as outputs, for which both have the same `fan_in`.
+torch_transposed = torch.nn.ConvTranspose2d(200, 200, 3)
+gru, lstm = torch.nn.GRUCell(100, 400), torch.nn.LSTMCell(200, 400)
+flax_lstm = nnx.LSTMCell(
+    512,
+    512,
+    kernel_init=jinit.glorot_uniform(),
+    recurrent_kernel_init=jinit.he_uniform(),
+    rngs=rngs,
+)
+flax_conv = nnx.Conv(256, 256, (3, 3), kernel_init=he_normal, rngs=rngs)
+flax_gru = nnx.GRUCell(256, 512, kernel_init=he_normal, rngs=rngs)
+flax_attention = nnx.MultiHeadAttention(
+    8, 512, kernel_init=he_normal, decode=False, rngs=rngs
+)
+keras_attention = keras.layers.MultiHeadAttention(8, 64, kernel_initializer="he_normal")
+keras_attention.build((None, 8, 512), (None, 8, 512))
 samples = {
     "pytorch uniform_": filled("uniform_", -0.1, 0.3),
     "pytorch normal_": filled("normal_", std=0.02),
@@ -225,10 +264,14 @@ samples = {
     "pytorch orthogonal_": filled("orthogonal_", gain=2.0),
     "pytorch sparse_": filled("sparse_", 0.3, std=0.02),
     "pytorch Linear, weight": torch.nn.Linear(500, 2000).weight,
-    "pytorch Linear, bias": torch.nn.Linear(500, 200_000).bias,
+    "pytorch Linear, bias": torch.nn.Linear(100, 300_000).bias,
     "pytorch Conv2d, weight": conv.weight,
     "pytorch GRUCell, weight_hh": gru.weight_hh,
     "pytorch LSTMCell, weight_ih": lstm.weight_ih,
+    "pytorch Conv2d, bias": torch.nn.Conv2d(100, 300_000, 1).bias,
+    "pytorch Conv1d, weight": conv1d.weight,
+    "pytorch Conv3d, weight": conv3d.weight,
+    "pytorch ConvTranspose2d, weight": torch_transposed.weight,
     "pytorch Embedding": torch.nn.Embedding(1000, 1000).weight,
     "keras GlorotUniform": kinit.GlorotUniform()((500, 2000)),
     "keras GlorotNormal": kinit.GlorotNormal()((500, 2000)),
@@ -242,16 +285,59 @@ samples = {
     "keras TruncatedNormal": kinit.TruncatedNormal(stddev=0.02)(SHAPE),
     "keras RandomUniform": kinit.RandomUniform(-0.1, 0.3)(SHAPE),
     "keras Orthogonal": kinit.Orthogonal(gain=2.0)(SHAPE),
-    "keras Conv2D, HeNormal": kinit.HeNormal()((3, 3, 64, 128)),
+    "keras Conv2D, HeNormal": kinit.HeNormal()((3, 3, 256, 256)),
     "flax lecun_normal": nnx.initializers.lecun_normal()(KEY, (500, 2000)),
+    "flax orthogonal": nnx.initializers.orthogonal(2.0)(KEY, SHAPE),
     "flax Linear": nnx.Linear(500, 2000, rngs=rngs).kernel[...],
+    "flax Conv": flax_conv.kernel[...],
+    "flax ConvTranspose": nnx.ConvTranspose(
+        256, 64, (4, 4), kernel_init=he_normal, rngs=rngs
+    ).kernel[...],
+    "flax LSTMCell, input": flax_lstm.ii.kernel[...],
+    "flax LSTMCell, hidden": flax_lstm.hg.kernel[...],
+    "flax GRUCell, input": flax_gru.dense_i.kernel[...],
+    "flax MultiHeadAttention, query": flax_attention.query.kernel[...],
+    "flax MultiHeadAttention, out": flax_attention.out.kernel[...],
+    "flax Embed": nnx.Embed(
+        1000, 500, embedding_init=jinit.normal(0.02), rngs=rngs
+    ).embedding[...],
+    "keras Dense": by_keras(keras.layers.Dense(2000), None, 500),
+    "keras Conv1D": by_keras(keras.layers.Conv1D(512, 3), None, 8, 256),
+    "keras Conv3D": by_keras(
+        keras.layers.Conv3D(128, 3, kernel_initializer="he_normal"),
+        *(None, 8, 8, 8, 128),
+    ),
+    "keras GRUCell, input": by_keras(
+        keras.layers.GRUCell(500, kernel_initializer="he_uniform"), None, 250
+    ),
+    "keras MultiHeadAttention, query": keras_attention.weights[0].numpy(),
+    "keras Embedding": by_keras(keras.layers.Embedding(1000, 500), None),
     "haiku TruncatedNormal": in_haiku(hinit.TruncatedNormal(0.02)),
 }
 quantiles, moments = {}, {}
 for name, x in samples.items():
     x = as_array(x)
+    assert x.size >= 250_000, name
     quantiles[name] = np.quantile(x, np.linspace(0, 1, 257)).astype(np.float32)
     moments[f"{name}: moments"] = [x.mean(), np.sqrt(np.mean(x**2))]
+
+# What is not random, in the layout of PyTorch, which is that of Equinox.
+exact = {
+    "pytorch zeros_": filled("zeros_", shape=(3, 4)),
+    "pytorch ones_": filled("ones_", shape=(3, 4)),
+    "pytorch constant_": filled("constant_", 0.3, shape=(3, 4)),
+    "pytorch eye_": filled("eye_", shape=(3, 4)),
+    "pytorch dirac_": filled("dirac_", shape=(6, 4, 3, 5)),
+    "pytorch dirac_, groups": filled("dirac_", groups=2, shape=(6, 2, 3)),
+    "keras Identity": as_array(kinit.Identity(2.0)((4, 3))).T,
+    "pytorch calculate_gain": [
+        *map(tinit.calculate_gain, ("linear", "conv1d", "tanh", "relu", "selu")),
+        tinit.calculate_gain("leaky_relu", 0.2),
+    ],
+}
+for name in ("pytorch orthogonal_", "keras Orthogonal", "flax orthogonal"):
+    singular_values = np.linalg.svd(as_array(samples[name]), compute_uv=False)
+    exact[f"{name}: singular values"] = singular_values[[-1, 0]]
 
 versions = dict(
     pytorch=torch.__version__,
@@ -272,7 +358,9 @@ if sys.argv[1:] == ["--check"]:
             is_close = math.isclose(value, old, rel_tol=0.15, abs_tol=1e-3)
             assert is_close, f"{what}, {library}: {value}, and it was {old}"
     with np.load(QUANTILES) as old_quantiles:
-        assert set(old_quantiles) == set(quantiles) | set(moments)
+        assert set(old_quantiles) == set(quantiles) | set(moments) | set(exact)
+        for name, x in exact.items():
+            assert np.allclose(as_array(x), old_quantiles[name]), name
         for name, x in quantiles.items():
             spread = x[-1] - x[0]
             error = np.abs(x - old_quantiles[name])[8:-8].max() / spread
@@ -280,5 +368,6 @@ if sys.argv[1:] == ["--check"]:
     print(f"{len(figures)} figures and {len(quantiles)} distributions are still true")
 else:
     FIGURES.write_text(json.dumps(dict(versions=versions, figures=figures), indent=2))
-    np.savez_compressed(QUANTILES, **quantiles, **moments)
+    exact = {name: as_array(x) for name, x in exact.items()}
+    np.savez_compressed(QUANTILES, **quantiles, **moments, **exact)
     print(f"wrote {FIGURES} and {QUANTILES}")
