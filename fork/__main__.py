@@ -14,6 +14,13 @@ from fork.tree import diff, EditError, write_tree
 from fork.upstream import pinned, read_pin, UpstreamError
 
 
+def new_folder(name: str) -> Path:
+    path = Path(name).resolve()
+    if path.exists():
+        raise argparse.ArgumentTypeError(f"{name} exists already")
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m fork", description="Turns upstream's package into the fork."
@@ -69,7 +76,7 @@ def main() -> None:
     on_copy.add_argument(
         "--scratch",
         metavar="DIR",
-        type=Path,
+        type=new_folder,
         required=True,
         help="where to put the copy, environments and logs; must not exist yet",
     )
@@ -106,10 +113,10 @@ def run(args: argparse.Namespace) -> None:
         for patch in write_series(args.checkout, args.output, commits):
             print(patch)
     elif args.command == "review":
-        if not review(args.checkout, args.scratch.resolve(), args.checks or CHECKS):
+        if not review(args.checkout, args.scratch, args.checks or CHECKS):
             sys.exit(1)
     elif args.command == "suite":
-        if not compare_suites(args.checkout, args.scratch.resolve()):
+        if not compare_suites(args.checkout, args.scratch):
             sys.exit(1)
     elif args.command == "check":
         results = {target: check(target) for target in args.targets or releases()}

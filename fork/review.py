@@ -34,8 +34,6 @@ def review(checkout: Path, scratch: Path, checks: Sequence[str] = CHECKS) -> boo
     `scratch` is made anew. It holds the copy of the checkout with the series applied to
     it, an environment with the dependency groups of upstream, and a log of each check.
     """
-    if scratch.exists():
-        raise SeriesError(f"{scratch} exists already")
     scratch.mkdir(parents=True)
     copy, logs = scratch / "equinox", scratch / "logs"
     logs.mkdir()

@@ -1,6 +1,9 @@
 """The comparison of upstream's tests, on reports that are made up."""
 
+import sys
+
 import pytest
+from fork.__main__ import main
 from fork.suite import compare_suites, differences, outcomes
 from fork.upstream import UpstreamError
 
@@ -44,3 +47,12 @@ def test_no_checkout(tmp_path):
     with pytest.raises(UpstreamError, match="is not a checkout of upstream"):
         compare_suites(tmp_path, tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
+
+
+@pytest.mark.parametrize("command", ["suite", "review"])
+def test_scratch_must_be_new(tmp_path, monkeypatch, capsys, command):
+    folder = str(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fork", command, folder, "--scratch", folder])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"--scratch: {folder} exists already" in capsys.readouterr().err
