@@ -6,6 +6,7 @@ import os
 import re
 
 
+os.environ["JAX_PLATFORMS"] = "cpu"  # Of which there can be as many as we like.
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import warnings

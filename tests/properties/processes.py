@@ -7,6 +7,7 @@ import os
 import sys
 
 
+os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 
 import equinox as eqx

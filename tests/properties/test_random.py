@@ -121,8 +121,9 @@ def settings(num):
     )
 
 
-# What the layers and our initialisers raise. JAX's also divide by a zero fan.
-DOCUMENTED = (TypeError, ValueError, ZeroDivisionError)
+# What the layers and our initialisers raise. JAX's also divide by a zero fan. And what
+# JAX and NumPy warn of: `constant(None)` in old versions, `constant(1e39)` in float32.
+DOCUMENTED = (TypeError, ValueError, ZeroDivisionError, FutureWarning, RuntimeWarning)
 
 
 def attempt(fn, *args):
