@@ -80,16 +80,19 @@ pr: $(VENV)/test
 # With the oldest JAX that upstream allows, and with the newest. (For Python 3.14 there
 # is no JAX that is as old.)
 matrix:
-	@mkdir -p build/matrix; status=0; \
+	@mkdir -p build/matrix; status=0; rm -f build/matrix/matrix.txt; \
 	echo "jax==0.4.38" > build/matrix/oldest; echo "jaxlib==0.4.38" >> build/matrix/oldest; \
 	: > build/matrix/newest; \
 	for version in $(PYTHONS); do for jax in oldest newest; do \
 		test $$version-$$jax != 3.14-oldest || continue; \
-		command -v python$$version >/dev/null || { echo "no python$$version"; continue; }; \
-		log=build/matrix/$$version-$$jax.txt; \
+		python$$version -V >/dev/null 2>&1 || { echo "no python$$version"; continue; }; \
+		venv=build/matrix/$$version-$$jax; \
 		PIP_CONSTRAINT=$$PWD/build/matrix/$$jax $(MAKE) test PYTHON=python$$version \
-			VENV=build/matrix/$$version-$$jax > $$log 2>&1 || status=1; \
-		echo "Python $$version, $$jax JAX: `tail -n 1 $$log`"; \
+			VENV=$$venv > $$venv.txt 2>&1 || status=1; \
+		installed=`$$venv/bin/python -m pip list --format=freeze | grep "^jax=="`; \
+		summary=`grep "^=.* in .*=$$" $$venv.txt || echo "not run, see $$venv.txt"`; \
+		echo "Python $$version, $$installed: `echo $$summary | tr -d =`" \
+			| tee -a build/matrix/matrix.txt; \
 	done; done; exit $$status
 
 upstream-suite: $(VENV)/test
