@@ -4,7 +4,8 @@ Each measurement is a process of its own, and those that are compared alternate.
 ratios, and writes them to a JSON file together with the machine and the versions.
 
 - `import`: `import equinox`, against pristine upstream.
-- `default`: every layer without the new arguments, against pristine upstream.
+- `default`: every layer without the new arguments, against pristine upstream. The
+  number of calls of functions, unlike the time, is the same in each run.
 - `transformer`: a model of 85 million parameters, with every weight from a truncated
   normal distribution and every bias zero. With `weight_init` and `bias_init` (`init`);
   built by default and then replaced (`tree_at`); and the calls of `jax.random` and
@@ -44,6 +45,25 @@ def seconds(fn, *args):
     return time.perf_counter() - start
 
 
+def calls(fn):
+    """How many functions `fn` calls, of Python's and of C's."""
+    events = []
+    sys.setprofile(lambda frame, event, arg: events.append(event))
+    fn()
+    sys.setprofile(None)
+    return sum(event in ("call", "c_call") for event in events)
+
+
+def peak_memory():
+    """In bytes: that of the device, or of the process if that is the device."""
+    import jax
+
+    if stats := jax.devices()[0].memory_stats():
+        return stats["peak_bytes_in_use"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
+
+
 def import_(variant):
     start = time.perf_counter()
     import equinox  # noqa: F401
@@ -80,65 +100,82 @@ def default(variant):
         seconds(make)
         repeats = 20 if "scan" in name else 100
         figures[name] = min(seconds(make) for _ in range(repeats))
+        figures[f"{name}, calls"] = calls(make)
         jaxpr = jax.make_jaxpr(lambda: eqx.filter(make(), eqx.is_array))()
         digest = hashlib.sha256(str(jaxpr).encode()).hexdigest()
         figures[f"{name}, jaxpr"] = int(digest[:12], 16)
     return figures
 
 
-def transformer(variant):
+def build(key, **kwargs):
+    """The blocks of a transformer, each of an attention and two linear layers."""
+    import equinox as eqx
+    import jax.random as jr
+
+    bias = [f"use_{name}_bias" for name in ("query", "key", "value", "output")]
+    attention = ft.partial(
+        eqx.nn.MultiheadAttention, NUM_HEADS, SIZE, **dict.fromkeys(bias, True)
+    )
+    up = ft.partial(eqx.nn.Linear, SIZE, HIDDEN_SIZE)
+    down = ft.partial(eqx.nn.Linear, HIDDEN_SIZE, SIZE)
+    return [
+        [make(**kwargs, key=k) for make, k in zip((attention, up, down), keys)]
+        for keys in jr.split(key, (NUM_BLOCKS, 3))
+    ]
+
+
+def draw(key, shape):
+    import jax.random as jr
+
+    return STDDEV * jr.truncated_normal(key, -2, 2, shape)
+
+
+def bare(key):
+    import jax.numpy as jnp
+    import jax.random as jr
+
+    shapes = [(SIZE, SIZE)] * 4 + [(HIDDEN_SIZE, SIZE), (SIZE, HIDDEN_SIZE)]
+    keys = jr.split(key, (NUM_BLOCKS, len(shapes)))
+    return [
+        (draw(k, shape), jnp.zeros(shape[0]))
+        for block_keys in keys
+        for k, shape in zip(block_keys, shapes)
+    ]
+
+
+def init(key):
+    from equinox.nn.init import truncated_normal, zeros
+
+    return build(key, weight_init=truncated_normal(STDDEV), bias_init=zeros)
+
+
+def tree_at(key):
     import equinox as eqx
     import jax
     import jax.numpy as jnp
     import jax.random as jr
 
-    def build(key, **kwargs):
-        bias = [f"use_{name}_bias" for name in ("query", "key", "value", "output")]
-        attention = ft.partial(
-            eqx.nn.MultiheadAttention, NUM_HEADS, SIZE, **dict.fromkeys(bias, True)
-        )
-        up = ft.partial(eqx.nn.Linear, SIZE, HIDDEN_SIZE)
-        down = ft.partial(eqx.nn.Linear, HIDDEN_SIZE, SIZE)
-        return [
-            [make(**kwargs, key=k) for make, k in zip((attention, up, down), keys)]
-            for keys in jr.split(key, (NUM_BLOCKS, 3))
-        ]
+    model = build(key)
+    is_linear = lambda x: isinstance(x, eqx.nn.Linear)
+    leaves = lambda model: jax.tree.leaves(model, is_leaf=is_linear)
+    layers = lambda model: filter(is_linear, leaves(model))
+    get = lambda name: lambda model: [getattr(x, name) for x in layers(model)]
+    weights = get("weight")(model)
+    keys = jr.split(key, len(weights))
+    new_weights = [draw(k, w.shape) for k, w in zip(keys, weights)]
+    model = eqx.tree_at(get("weight"), model, new_weights)
+    new_biases = [jnp.zeros_like(b) for b in get("bias")(model)]
+    return eqx.tree_at(get("bias"), model, new_biases)
 
-    def draw(key, shape):
-        return STDDEV * jr.truncated_normal(key, -2, 2, shape)
 
-    def bare(key):
-        shapes = [(SIZE, SIZE)] * 4 + [(HIDDEN_SIZE, SIZE), (SIZE, HIDDEN_SIZE)]
-        keys = jr.split(key, (NUM_BLOCKS, len(shapes)))
-        return [
-            (draw(k, shape), jnp.zeros(shape[0]))
-            for block_keys in keys
-            for k, shape in zip(block_keys, shapes)
-        ]
-
-    def init(key):
-        truncated_normal = eqx.nn.init.truncated_normal(STDDEV)
-        zeros = eqx.nn.init.zeros
-        return build(key, weight_init=truncated_normal, bias_init=zeros)
-
-    def tree_at(key):
-        model = build(key)
-        is_linear = lambda x: isinstance(x, eqx.nn.Linear)
-        leaves = lambda model: jax.tree.leaves(model, is_leaf=is_linear)
-        layers = lambda model: filter(is_linear, leaves(model))
-        get = lambda name: lambda model: [getattr(x, name) for x in layers(model)]
-        weights = get("weight")(model)
-        keys = jr.split(key, len(weights))
-        new_weights = [draw(k, w.shape) for k, w in zip(keys, weights)]
-        model = eqx.tree_at(get("weight"), model, new_weights)
-        new_biases = [jnp.zeros_like(b) for b in get("bias")(model)]
-        return eqx.tree_at(get("bias"), model, new_biases)
+def transformer(variant):
+    import equinox as eqx
+    import jax
+    import jax.random as jr
 
     fn = dict(bare=bare, init=init, tree_at=tree_at)[variant]
     keys = jax.block_until_ready(list(jr.split(jr.PRNGKey(0), 5)))
-    out = {"fresh": seconds(fn, keys[0])}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    out["peak memory"] = peak * (1 if sys.platform == "darwin" else 1024)
+    out = {"fresh": seconds(fn, keys[0]), "peak memory": peak_memory()}
     out["again"] = min(seconds(fn, key) for key in keys[1:3])
     start = time.perf_counter()
     traced = jax.jit(lambda key: eqx.filter(fn(key), eqx.is_array)).lower(keys[0])
@@ -184,20 +221,10 @@ def peers(variant):
 
 
 def equinox_():
-    import equinox as eqx
     import jax.random as jr
 
-    inits = dict(
-        weight_init=eqx.nn.init.truncated_normal(STDDEV), bias_init=eqx.nn.init.zeros
-    )
-    return lambda: [
-        (
-            eqx.nn.MultiheadAttention(NUM_HEADS, SIZE, **inits, key=key),
-            eqx.nn.Linear(SIZE, HIDDEN_SIZE, **inits, key=key),
-            eqx.nn.Linear(HIDDEN_SIZE, SIZE, **inits, key=key),
-        )
-        for key in jr.split(jr.PRNGKey(0), NUM_BLOCKS)
-    ]
+    key = jr.PRNGKey(0)
+    return lambda: init(key)
 
 
 def flax_():
@@ -212,7 +239,7 @@ def flax_():
             for _ in range(NUM_BLOCKS)
             for module in (
                 nnx.MultiHeadAttention(
-                    NUM_HEADS, SIZE, use_bias=False, decode=False, **init, rngs=rngs
+                    NUM_HEADS, SIZE, decode=False, **init, rngs=rngs
                 ),
                 nnx.Linear(SIZE, HIDDEN_SIZE, **init, rngs=rngs),
                 nnx.Linear(HIDDEN_SIZE, SIZE, **init, rngs=rngs),
@@ -231,7 +258,7 @@ def keras_():
         weights = []
         for _ in range(NUM_BLOCKS):
             attention = keras.layers.MultiHeadAttention(
-                NUM_HEADS, SIZE // NUM_HEADS, use_bias=False, **init
+                NUM_HEADS, SIZE // NUM_HEADS, **init
             )
             attention.build((None, 8, SIZE), (None, 8, SIZE))
             up = keras.layers.Dense(HIDDEN_SIZE, **init)
@@ -252,13 +279,13 @@ def pytorch_():
     def make():
         model = nn.ModuleList()
         for _ in range(NUM_BLOCKS):
-            model.append(nn.MultiheadAttention(SIZE, NUM_HEADS, bias=False))
+            model.append(nn.MultiheadAttention(SIZE, NUM_HEADS))
             model.append(nn.Linear(SIZE, HIDDEN_SIZE))
             model.append(nn.Linear(HIDDEN_SIZE, SIZE))
         for parameter in model.parameters():
-            draw(parameter)
+            draw_(parameter)
 
-    def draw(parameter):
+    def draw_(parameter):
         with torch.no_grad():
             if parameter.ndim == 1:
                 parameter.zero_()
