@@ -8,9 +8,10 @@ ratios, and writes them to a JSON file together with the machine and the version
   number of calls of functions, unlike the time, is the same in each run.
 - `transformer`: a model of 85 million parameters, with every weight from a truncated
   normal distribution and every bias zero. With `weight_init` and `bias_init` (`init`);
-  built by default and then replaced (`tree_at`); and the calls of `jax.random` and
-  nothing else (`bare`). `fresh` is the first time in a process, `again` the second, and
-  the others are of a compiled function.
+  built by default and then replaced (`tree_at`); described by `filter_eval_shape` and
+  then replaced (`eval_shape`); and the calls of `jax.random` and nothing else (`bare`).
+  `fresh` is the first time in a process, `again` the second, and the others are of a
+  compiled function.
 - `growth`: 1 to 1000 layers in a list, stacked by `filter_vmap`, or in an `MLP` with
   `scan=True`; and `reinitialise` on 1000 layers, against building them.
 - `peers`: the same transformer in other libraries, if `make peers` has installed them.
@@ -150,12 +151,21 @@ def init(key):
 
 
 def tree_at(key):
+    return replaced(build(key), key)
+
+
+def eval_shape(key):
+    import equinox as eqx
+
+    return replaced(eqx.filter_eval_shape(build, key), key)
+
+
+def replaced(model, key):
     import equinox as eqx
     import jax
     import jax.numpy as jnp
     import jax.random as jr
 
-    model = build(key)
     is_linear = lambda x: isinstance(x, eqx.nn.Linear)
     leaves = lambda model: jax.tree.leaves(model, is_leaf=is_linear)
     layers = lambda model: filter(is_linear, leaves(model))
@@ -173,7 +183,7 @@ def transformer(variant):
     import jax
     import jax.random as jr
 
-    fn = dict(bare=bare, init=init, tree_at=tree_at)[variant]
+    fn = dict(init=init, bare=bare, tree_at=tree_at, eval_shape=eval_shape)[variant]
     keys = jax.block_until_ready(list(jr.split(jr.PRNGKey(0), 5)))
     out = {"fresh": seconds(fn, keys[0]), "peak memory": peak_memory()}
     out["again"] = min(seconds(fn, key) for key in keys[1:3])
@@ -185,6 +195,7 @@ def transformer(variant):
     out["compile"] = time.perf_counter() - start
     seconds(compiled, keys[0])
     out["run"] = min(seconds(compiled, key) for key in keys[1:])
+    out["all three"] = out["trace"] + out["compile"] + out["run"]
     return out
 
 
@@ -196,17 +207,22 @@ def growth(variant):
     init = dict(weight_init=eqx.nn.init.he_normal(), bias_init=eqx.nn.init.zeros)
     linear = lambda key: eqx.nn.Linear(16, 16, **init, key=key)
     make = {
-        "list": lambda n, key: [linear(k) for k in jr.split(key, n)],
-        "stacked": lambda n, key: eqx.filter_vmap(linear)(jr.split(key, n)),
-        "scan": lambda n, key: eqx.nn.MLP(16, 16, 16, n, scan=True, **init, key=key),
+        "list": lambda keys: [linear(key) for key in keys],
+        "stacked": eqx.filter_vmap(linear),
+        "scan": lambda keys: eqx.nn.MLP(
+            16, 16, 16, len(keys), scan=True, **init, key=keys[0]
+        ),
     }
     key, figures = jr.PRNGKey(0), {}
     for kind, fn in make.items():
-        seconds(fn, 2, key)  # Compiles what does not depend on their number.
-        for n in (1, 10, 100, 1000):
-            figures[f"{kind}, {n}"] = seconds(fn, n, key)
-    model = make["list"](1000, key)
-    figures["build 1000"] = min(seconds(make["list"], 1000, key) for _ in range(3))
+        # The first compiles what does not depend on their number.
+        for n in (2, 1, 10, 100, 1000):
+            keys = jr.split(key, n)
+            keys = jax.block_until_ready(list(keys) if kind == "list" else keys)
+            figures[f"{kind}, {n}"] = seconds(fn, keys)
+    keys = list(jr.split(key, 1000))
+    model = make["list"](keys)
+    figures["build 1000"] = min(seconds(make["list"], keys) for _ in range(3))
     again = lambda model: eqx.nn.reinitialise(model, **init, key=key)
     seconds(again, model[:1])
     figures["reinitialise 1000"] = min(seconds(again, model) for _ in range(3))
@@ -221,6 +237,7 @@ def peers(variant):
 
 
 def equinox_():
+    import equinox  # noqa: F401
     import jax.random as jr
 
     key = jr.PRNGKey(0)
@@ -300,7 +317,7 @@ PEERS = dict(equinox=equinox_, flax=flax_, keras=keras_, pytorch=pytorch_)
 CASES = {
     "import": (import_, ["fork", "upstream"]),
     "default": (default, ["fork", "upstream"]),
-    "transformer": (transformer, ["init", "bare", "tree_at"]),
+    "transformer": (transformer, ["init", "bare", "tree_at", "eval_shape"]),
     "growth": (growth, ["fork"]),
     "peers": (peers, list(PEERS)),
 }
@@ -331,6 +348,7 @@ def summarise(runs):
         for other in others:
             pairs = [a / b for a, b in zip(of[first], of[other])]
             row[f"{first} / {other}"] = statistics.median(pairs)
+            row[f"{first} / {other}, range"] = [min(pairs), max(pairs)]
             row[f"{first} / {other}, best"] = min(of[first]) / min(of[other])
         summary[figure] = row
     return summary
@@ -339,7 +357,7 @@ def summarise(runs):
 def show(case, summary):
     print(f"\n{case}")
     for figure, row in summary.items():
-        ratios = {k: x for k, x in row.items() if " / " in k and "best" not in k}
+        ratios = {k: x for k, x in row.items() if " / " in k and "," not in k}
         times = {k: x for k, x in row.items() if k.endswith(", best")}
         cells = [f"{k} {x:.3g}" for k, x in (ratios or times or row).items()]
         print(f"  {figure:28} {'   '.join(cells)}", flush=True)
@@ -369,7 +387,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", help="only these; defaults to all")
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help="only these; defaults to all"
+    )
     parser.add_argument("--runs", type=int, default=5, help="of each variant")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks.json"))
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
@@ -378,14 +398,23 @@ def main() -> None:
     if args.case is not None:
         print(json.dumps(CASES[args.case][0](args.variant)))
         return
+    if unknown := set(args.cases).difference(CASES):
+        parser.error(f"no such case: {', '.join(unknown)}; they are {', '.join(CASES)}")
+    if args.runs < 1:
+        parser.error("--runs must be positive")
     # Late, so that the processes that measure import nothing else.
     sys.path.insert(0, str(ROOT))
-    from fork.upstream import environment, pinned, read_pin
+    from fork.upstream import environment, pinned, read_pin, UpstreamError
 
-    upstream = pinned(read_pin())
     results = {"machine": machine(), "runs": args.runs}
-    if args.output.exists():
-        results = json.loads(args.output.read_text()) | results
+    try:
+        upstream = pinned(read_pin())
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        old = json.loads(args.output.read_text()) if args.output.exists() else {}
+    except (UpstreamError, OSError, json.JSONDecodeError) as e:
+        sys.exit(f"error: {e}")
+    if results.items() <= old.items():  # Else they were measured in another way.
+        results = old
     for case in args.cases or CASES:
         _, variants = CASES[case]
         if case == "peers" and not (ROOT / "build" / "peers").exists():
@@ -399,7 +428,6 @@ def main() -> None:
                 runs[variant].append(run_once(case, variant, env))
         results[case] = summarise(runs)
         show(case, results[case])
-        args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(results, indent=1) + "\n")
     print(f"\nwrote {args.output}")
 

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from subprocess import CalledProcessError
 
 from fork.check import check, releases, table
 from fork.edits import COMMITS
@@ -101,7 +102,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         run(args)
-    except (EditError, SeriesError, UpstreamError) as e:
+    except (EditError, SeriesError, UpstreamError, OSError, CalledProcessError) as e:
         sys.exit(f"error: {e}")
     except KeyboardInterrupt:
         sys.exit("error: interrupted")

@@ -34,7 +34,8 @@ def review(checkout: Path, scratch: Path, checks: Sequence[str] = CHECKS) -> boo
     `scratch` is made anew. It holds the copy of the checkout with the series applied to
     it, an environment with the dependency groups of upstream, and a log of each check.
     """
-    scratch.mkdir(parents=True)
+    patches = write_series(checkout, scratch / "patches")
+    print(f"pass  series ({len(patches)} patches)", flush=True)
     copy, logs = scratch / "equinox", scratch / "logs"
     logs.mkdir()
     results: list[bool] = []
@@ -56,8 +57,6 @@ def review(checkout: Path, scratch: Path, checks: Sequence[str] = CHECKS) -> boo
         results.append(passed)
         return passed
 
-    patches = write_series(checkout, scratch / "patches")
-    print(f"pass  series ({len(patches)} patches)", flush=True)
     clone = ["git", "clone", "--quiet", str(checkout.resolve()), str(copy)]
     done = subprocess.run(clone, capture_output=True, text=True)
     if done.returncode != 0:

@@ -35,63 +35,63 @@ def write_series(
         patches = Path(tmp) / "patches"
         _commit(checkout, repository, commits)
         git = ["format-patch", "--quiet", "--no-signature", "--zero-commit"]
-        _git(repository, *git, f"-{len(commits)}", "-o", str(patches))
+        git(repository, *git, f"-{len(commits)}", "-o", str(patches))
         return _replace_directory(patches, output)
 
 
 def _check_checkout(checkout: Path) -> None:
     try:
-        top = _git(checkout, "rev-parse", "--show-toplevel").strip()
+        top = git(checkout, "rev-parse", "--show-toplevel").strip()
     except SeriesError as e:
         raise SeriesError(f"{checkout} is not a git checkout ({e})") from None
     if Path(top).resolve() != checkout.resolve():
         raise SeriesError(f"{checkout} is not a git checkout, but a folder of {top}")
     try:
         files = ["equinox/__init__.py", "equinox/nn/__init__.py"]
-        _git(checkout, "cat-file", "-e", f"HEAD:{files[0]}")
-        _git(checkout, "cat-file", "-e", f"HEAD:{files[1]}")
+        git(checkout, "cat-file", "-e", f"HEAD:{files[0]}")
+        git(checkout, "cat-file", "-e", f"HEAD:{files[1]}")
     except SeriesError:
         raise SeriesError(f"{checkout} is not a checkout of Equinox") from None
-    changes = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+    changes = git(checkout, "status", "--porcelain", "--untracked-files=no")
     if changes:
         raise SeriesError(f"{checkout} has uncommitted changes:\n{changes.rstrip()}")
 
 
 def _commit(checkout: Path, repository: Path, commits: Sequence[Commit]) -> None:
-    objects = _git(checkout, "rev-parse", "--git-path", "objects").strip()
-    tree = _git(checkout, "rev-parse", "HEAD^{tree}").strip()
+    objects = git(checkout, "rev-parse", "--git-path", "objects").strip()
+    tree = git(checkout, "rev-parse", "HEAD^{tree}").strip()
     describe = ["describe", "--tags", "--always"]
-    name = f"equinox {_git(checkout, *describe).strip()}"
+    name = f"equinox {git(checkout, *describe).strip()}"
     env = _identity(checkout)
 
     repository.mkdir()
-    _git(repository, "init", "--quiet")
+    git(repository, "init", "--quiet")
     alternates = repository / ".git" / "objects" / "info" / "alternates"
     alternates.write_text(f"{(checkout / objects).resolve()}\n")
     # File modes are kept as they are.
-    _git(repository, "config", "core.fileMode", "false")
+    git(repository, "config", "core.fileMode", "false")
 
     # Without its parents, which a shallow checkout does not have.
-    base = _git(repository, "commit-tree", tree, "-m", name, env=env).strip()
-    _git(repository, "reset", "--quiet", "--soft", base)
-    _git(repository, "read-tree", base)
+    base = git(repository, "commit-tree", tree, "-m", name, env=env).strip()
+    git(repository, "reset", "--quiet", "--soft", base)
+    git(repository, "read-tree", base)
     for commit in commits:
         texts = apply(commit, lambda path: _read(repository, path), name)
         for path, text in texts.items():
             (repository / path).parent.mkdir(parents=True, exist_ok=True)
             (repository / path).write_text(text, encoding="utf-8", newline="")
-        _git(repository, "update-index", "--add", "--", *texts)
+        git(repository, "update-index", "--add", "--", *texts)
         message = f"{commit.subject}\n\n{commit.body}"
-        tree = _git(repository, "write-tree", "--missing-ok").strip()
-        parent = _git(repository, "rev-parse", "HEAD").strip()
+        tree = git(repository, "write-tree", "--missing-ok").strip()
+        parent = git(repository, "rev-parse", "HEAD").strip()
         commit_tree = ["commit-tree", tree, "-p", parent, "-F", "-"]
-        new = _git(repository, *commit_tree, env=env, text=message).strip()
-        _git(repository, "reset", "--quiet", "--soft", new)
+        new = git(repository, *commit_tree, env=env, text=message).strip()
+        git(repository, "reset", "--quiet", "--soft", new)
 
 
 def _read(repository: Path, path: str) -> str:
     try:
-        return _git(repository, "cat-file", "blob", f"HEAD:{path}")
+        return git(repository, "cat-file", "blob", f"HEAD:{path}")
     except SeriesError:
         raise FileNotFoundError(path) from None
 
@@ -100,7 +100,7 @@ def _identity(checkout: Path) -> dict[str, str]:
     """Who the commits are by, and when: the same each time, for the same checkout."""
     out = {}
     defaults = dict(NAME=NAME, EMAIL=EMAIL)
-    date = _git(checkout, "show", "--no-patch", "--format=%cI", "HEAD").strip()
+    date = git(checkout, "show", "--no-patch", "--format=%cI", "HEAD").strip()
     for part, default in defaults.items():
         config = ["git", "-C", str(checkout), "config", f"user.{part.lower()}"]
         done = subprocess.run(config, capture_output=True, encoding="utf-8")
@@ -138,7 +138,7 @@ def _replace_directory(new: Path, output: Path) -> list[Path]:
     return sorted(output.iterdir())
 
 
-def _git(
+def git(
     directory: Path, *args: str, env: dict[str, str] | None = None, text: str = ""
 ) -> str:
     """Runs git with no configuration and environment other than ours."""

@@ -8,7 +8,8 @@ import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
 
-from fork.upstream import environment, read_pin, ROOT, UpstreamError
+from fork.series import git
+from fork.upstream import environment, read_pin, ROOT, tomllib, UpstreamError
 
 
 def outcomes(report: Path) -> dict[str, str]:
@@ -37,18 +38,23 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
     environment with the fork and one with upstream, and what pytest said in each.
     """
     pin = read_pin()
-    if not (checkout / "tests").is_dir() or not (checkout / "pyproject.toml").is_file():
+    pyproject = checkout / "pyproject.toml"
+    if not (checkout / "tests").is_dir() or not pyproject.is_file():
         raise UpstreamError(f"{checkout} is not a checkout of upstream")
+    version = tomllib.loads(pyproject.read_text())["project"]["version"]
+    if version != pin.version:
+        raise UpstreamError(f"{checkout} is of {version}, and not of {pin.version}")
+    commit = git(checkout, "describe", "--always", "--tags", "--dirty").strip()
     scratch.mkdir(parents=True)
     copy = scratch / "copy"
     shutil.copytree(checkout / "tests", copy / "tests")
     shutil.copy(checkout / "pyproject.toml", copy)
     frozen = scratch / "frozen.txt"
     results, counts = {}, {}
-    for name, package in {
-        "fork": str(ROOT),
-        "upstream": f"equinox=={pin.version}",
-    }.items():
+    for name, package, installed in (
+        ("fork", str(ROOT), pin.fork_version),
+        ("upstream", f"equinox=={pin.version}", pin.version),
+    ):
         venv = scratch / name
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         python = str(venv / "bin" / "python")
@@ -61,6 +67,12 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
         subprocess.run([*install, *constraint, package, group], check=True)
         freeze = [*pip, "list", "--format=freeze", "--exclude=equinox"]
         listed = subprocess.check_output(freeze, text=True)
+        say_version = "import equinox; print(equinox.__version__)"
+        imported = subprocess.check_output(
+            [python, "-c", say_version], cwd=copy, env=environment(), text=True
+        ).strip()
+        if imported != installed:
+            raise UpstreamError(f"the environment of the {name} has {imported}")
         if not frozen.exists():
             frozen.write_text(listed)
         elif listed != frozen.read_text():
@@ -83,10 +95,10 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
                 stdout=file,
                 stderr=file,
             )
-        if not report.exists():
-            raise UpstreamError(f"the tests did not run on the {name}, see {log}")
-        results[name] = outcomes(report)
+        results[name] = outcomes(report) if report.exists() else {}
         counts[name] = Counter(results[name].values())
+        if not counts[name]["passed"] or counts[name]["error"]:
+            raise UpstreamError(f"the tests could not be run on the {name}, see {log}")
         print(
             f"{name}: {', '.join(f'{n} {x}' for x, n in sorted(counts[name].items()))}"
         )
@@ -98,6 +110,7 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
     packages = dict(line.split("==") for line in frozen.read_text().split())
     summary = dict(
         version=pin.version,
+        commit=commit,
         python=sys.version.split()[0],
         jax=packages["jax"],
         num_tests=len(results["fork"]),

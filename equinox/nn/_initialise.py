@@ -111,7 +111,7 @@ def keeps_kind(from_dtype, to_dtype) -> bool:
 def per_layer(weight_init, bias_init, depth) -> list[dict[str, Any]]:
     """The `weight_init` and `bias_init` of each layer of an `MLP`."""
 
-    num_layers = int(depth) + 1
+    num_layers = max(int(depth), 0) + 1
 
     def one_per_layer(argument, init):
         # A callable is an initialiser, even if it happens to be a tuple as well.

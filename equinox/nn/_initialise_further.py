@@ -32,7 +32,7 @@ def init_gates(inits, key, shape, dtype, lim) -> Array:
     for i, gate_key in enumerate(jrandom.split(key, len(inits))):
         if inits[i] is not None:
             gates[i] = draw("bias_init", inits[i], gate_key, gate_shape, dtype)
-    return jnp.concatenate(gates)
+    return jnp.stack(gates).reshape(shape)
 
 
 def init_elementwise(argument, default, init, key, shape, dtype, is_used=True) -> Any:

@@ -157,7 +157,7 @@ def reinitialise(
                 new = _renorm(new, weight)
         elif isinstance(node, Shared):
             if "weight" in kinds and len(drawn) > num_drawn:
-                new = _renorm_tied(new)
+                new = _renorm_tied(node, new)
         elif _hides_layer(node):
             unknown.append(f"{name} (which hides a layer)")
         elif any(isinstance(attributes.get(kind), _arrays) for kind in kinds):
@@ -273,17 +273,22 @@ def _renorm(node, weight) -> WeightNorm:
     return tree_at(lambda x: x.g, node, g.astype(node.g.dtype))
 
 
-def _renorm_tied(shared) -> Shared:
-    """Does the same where the weight is tied, and so only known to `shared`."""
+def _renorm_tied(old, new) -> Shared:
+    """Does the same where a new weight is tied, and so only known to `Shared`."""
     weight_of = lambda node: getattr(node.layer, node.weight_name)
     is_tied = lambda node: (
         isinstance(node, WeightNorm) and isinstance(weight_of(node), SharedNode)
     )
-    if not any(map(is_tied, jtu.tree_leaves(shared.pytree, is_leaf=is_tied))):
-        return shared
-    renorm = lambda tied, x: _renorm(tied, weight_of(x)) if is_tied(tied) else tied
-    pytree = jtu.tree_map(renorm, shared.pytree, shared(), is_leaf=is_tied)
-    return tree_at(lambda x: x.pytree, shared, pytree)
+    # Else not called, as it may not be possible while arrays are abstract.
+    if not any(map(is_tied, jtu.tree_leaves(new.pytree, is_leaf=is_tied))):
+        return new
+
+    def renorm(tied, x, y):
+        is_new = is_tied(tied) and weight_of(x) is not weight_of(y)
+        return _renorm(tied, weight_of(x)) if is_new else tied
+
+    pytree = jtu.tree_map(renorm, new.pytree, new(), old(), is_leaf=is_tied)
+    return tree_at(lambda x: x.pytree, new, pytree)
 
 
 def _hides_layer(x, depth=5) -> bool:

@@ -46,7 +46,21 @@ def test_differences():
 def test_no_checkout(tmp_path):
     with pytest.raises(UpstreamError, match="is not a checkout of upstream"):
         compare_suites(tmp_path, tmp_path / "scratch")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "9.9.9"\n')
+    with pytest.raises(UpstreamError, match="is of 9.9.9, and not of"):
+        compare_suites(tmp_path, tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
+
+
+@pytest.mark.parametrize("command", ["suite", "review"])
+def test_scratch_is_left_alone_if_there_is_no_checkout(tmp_path, monkeypatch, command):
+    checkout, scratch = tmp_path / "none", tmp_path / "scratch"
+    arguments = ["fork", command, str(checkout), "--scratch", str(scratch)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match=f"error: .*{checkout}"):
+        main()
+    assert not scratch.exists()
 
 
 @pytest.mark.parametrize("command", ["suite", "review"])

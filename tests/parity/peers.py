@@ -229,7 +229,7 @@ def filled(fill, *args, shape=SHAPE, **kwargs):
 
 
 # What is drawn, by the names that `test_parity.py` has for its counterparts.
-conv = torch.nn.Conv2d(256, 256, 3, groups=2)
+conv = torch.nn.Conv2d(256, 320, 3, groups=2)
 conv1d, conv3d = torch.nn.Conv1d(256, 512, 3), torch.nn.Conv3d(100, 100, 3)
 # With as many inputs as outputs, for which both have the same `fan_in`.
 torch_transposed = torch.nn.ConvTranspose2d(200, 200, 3)
@@ -241,12 +241,14 @@ flax_lstm = nnx.LSTMCell(
     recurrent_kernel_init=jinit.he_uniform(),
     rngs=rngs,
 )
-flax_conv = nnx.Conv(256, 256, (3, 3), kernel_init=he_normal, rngs=rngs)
+flax_conv = nnx.Conv(256, 320, (3, 3), kernel_init=he_normal, rngs=rngs)
 flax_gru = nnx.GRUCell(256, 512, kernel_init=he_normal, rngs=rngs)
 flax_attention = nnx.MultiHeadAttention(
-    8, 512, kernel_init=he_normal, decode=False, rngs=rngs
+    8, 512, 1024, kernel_init=he_normal, decode=False, rngs=rngs
 )
-keras_attention = keras.layers.MultiHeadAttention(8, 64, kernel_initializer="he_normal")
+keras_attention = keras.layers.MultiHeadAttention(
+    8, 128, kernel_initializer="he_normal"
+)
 keras_attention.build((None, 8, 512), (None, 8, 512))
 samples = {
     "pytorch uniform_": filled("uniform_", -0.1, 0.3),
@@ -285,7 +287,7 @@ samples = {
     "keras TruncatedNormal": kinit.TruncatedNormal(stddev=0.02)(SHAPE),
     "keras RandomUniform": kinit.RandomUniform(-0.1, 0.3)(SHAPE),
     "keras Orthogonal": kinit.Orthogonal(gain=2.0)(SHAPE),
-    "keras Conv2D, HeNormal": kinit.HeNormal()((3, 3, 256, 256)),
+    "keras Conv2D, HeNormal": kinit.HeNormal()((3, 3, 256, 320)),
     "flax lecun_normal": nnx.initializers.lecun_normal()(KEY, (500, 2000)),
     "flax orthogonal": nnx.initializers.orthogonal(2.0)(KEY, SHAPE),
     "flax Linear": nnx.Linear(500, 2000, rngs=rngs).kernel[...],
@@ -304,8 +306,8 @@ samples = {
     "keras Dense": by_keras(keras.layers.Dense(2000), None, 500),
     "keras Conv1D": by_keras(keras.layers.Conv1D(512, 3), None, 8, 256),
     "keras Conv3D": by_keras(
-        keras.layers.Conv3D(128, 3, kernel_initializer="he_normal"),
-        *(None, 8, 8, 8, 128),
+        keras.layers.Conv3D(160, 3, kernel_initializer="he_normal"),
+        *(None, 8, 8, 8, 80),
     ),
     "keras GRUCell, input": by_keras(
         keras.layers.GRUCell(500, kernel_initializer="he_uniform"), None, 250
@@ -365,6 +367,11 @@ if sys.argv[1:] == ["--check"]:
             spread = x[-1] - x[0]
             error = np.abs(x - old_quantiles[name])[8:-8].max() / spread
             assert error < 0.01, f"{name}: quantiles differ by {error} of the range"
+            (mean, rms), (old_mean, old_rms) = (
+                source[f"{name}: moments"] for source in (moments, old_quantiles)
+            )
+            assert abs(mean - old_mean) < 0.01 * rms, name
+            assert abs(rms / old_rms - 1) < 0.01, name
     print(f"{len(figures)} figures and {len(quantiles)} distributions are still true")
 else:
     FIGURES.write_text(json.dumps(dict(versions=versions, figures=figures), indent=2))

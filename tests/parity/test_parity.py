@@ -32,7 +32,7 @@ def scaling(*args):
 
 def conv(initialiser=None, groups=1):
     return nn.Conv2d(
-        256, 256, 3, groups=groups, weight_init=initialiser, key=KEY
+        256, 320, 3, groups=groups, weight_init=initialiser, key=KEY
     ).weight
 
 
@@ -42,7 +42,10 @@ def lstm(name, initialiser):
 
 
 def projection(name):
-    attention = nn.MultiheadAttention(8, 512, weight_init=init.he_normal(), key=KEY)
+    sizes = dict(qk_size=128, vo_size=128)
+    attention = nn.MultiheadAttention(
+        8, 512, **sizes, weight_init=init.he_normal(), key=KEY
+    )
     return getattr(attention, f"{name}_proj").weight
 
 
@@ -107,7 +110,7 @@ COUNTERPARTS = {
         nn.Conv1d(256, 512, 3, weight_init=init.glorot_uniform(), key=KEY).weight
     ),
     "keras Conv3D": lambda: (
-        nn.Conv3d(128, 128, 3, weight_init=init.he_normal(), key=KEY).weight
+        nn.Conv3d(80, 160, 3, weight_init=init.he_normal(), key=KEY).weight
     ),
     "keras GRUCell, input": lambda: (
         nn.GRUCell(250, 500, weight_init=init.he_uniform(), key=KEY).weight_ih

@@ -23,7 +23,7 @@ jax.config.update("jax_threefry_partitionable", True)
 
 init = eqx.nn.init
 both = dict(weight_init=init.he_normal(), bias_init=init.zeros)
-normals = dict(weight_init=init.normal(), bias_init=init.zeros)
+normals = dict(weight_init=init.normal(), bias_init=init.normal())
 
 
 def numpy_sizes():

@@ -127,6 +127,12 @@ def test_uniform_and_complex(getkey):
     out = init.uniform(-1, 3)(getkey(), shape, jnp.complex64)
     for part in (init.uniform(-1, 3)(getkey(), shape), out.real, out.imag):
         assert -1 <= part.min() < -0.99 and 2.99 < part.max() <= 3
+    for initialiser in (init.uniform(-1, 1), init.truncated_normal()):
+        out = initialiser(getkey(), shape, jnp.complex64)
+        assert abs(np.corrcoef(out.real.ravel(), out.imag.ravel())[0, 1]) < 0.02
+    out = init.fan_in_uniform()(getkey(), shape, jnp.complex64)
+    for part in (out.real, out.imag):
+        assert np.abs(part).max() == pytest.approx(300**-0.5, rel=1e-3)
     for initialiser in (
         init.normal(3.0),
         init.truncated_normal(3.0, -8, 8),
@@ -328,6 +334,33 @@ def test_does_not_share_memory_with_numpy(getkey):
         )
         array[:] = 7
         assert (linear.bias == 1).all()
+
+
+def test_geometric_mean_of_fans(getkey):
+    args: Any = (0.7, "fan_geo_avg", "normal")
+    ours, theirs = init.variance_scaling(*args), jinit.variance_scaling(*args)
+    key, shape = getkey(), (3, 5)
+    try:
+        expected = theirs(key, shape)
+    except ValueError:  # Of older versions of JAX, which do not have it.
+        with pytest.raises(ValueError, match="mode"):
+            ours(key, shape)
+    else:
+        assert np.array_equal(ours(key, shape), expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_scale_of_delta_orthogonal(dtype, getkey):
+    out = init.delta_orthogonal(2.0)(getkey(), (3, 4, 4), dtype)[1]
+    gram = np.asarray(out, np.float32).T @ np.asarray(out, np.float32)
+    assert np.allclose(gram, 4 * np.eye(4), atol=0.1)
+
+
+def test_biases_of_scanned_mlp(getkey):
+    inits = [init.constant(i) for i in range(5)]
+    mlp = eqx.nn.MLP(2, 3, 4, 4, bias_init=inits, scan=True, key=getkey())
+    assert (mlp.layers[0].bias == 0).all() and (mlp.layers[2].bias == 4).all()
+    assert np.array_equal(mlp.layers[1].bias[:, 0], [1, 2, 3])
 
 
 def test_gain_of_what_does_not_act_elementwise():

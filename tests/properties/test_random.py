@@ -134,6 +134,24 @@ def attempt(fn, *args):
         return type(e)
 
 
+def raises(make, inits, dtype, key):
+    """Whether an initialiser raises an error for any shape that the layer asks for."""
+    asked = []
+
+    def probe(init):
+        def draw(key, shape, dtype):
+            asked.append((init, shape, dtype))
+            return jnp.zeros(shape, dtype)
+
+        return None if init is None else draw
+
+    make(**{name: probe(x) for name, x in inits.items()}, dtype=dtype, key=key)
+    return any(
+        isinstance(attempt(init, key, shape, dtype), type)
+        for init, shape, dtype in asked
+    )
+
+
 def wide(x):
     return x.astype(np.complex128)
 
@@ -148,19 +166,24 @@ def assert_close(x, y, dtype):
 @settings(60)
 @hypothesis.given(layers(), weight_inits, bias_inits, dtypes, keys)
 def test_layers(make, weight_init, bias_init, dtype, key):
-    def build(key, weight_init=weight_init, bias_init=bias_init):
-        kwargs = dict(weight_init=weight_init, bias_init=bias_init, dtype=dtype)
-        return eqx.filter(make(**kwargs, key=key), eqx.is_array)
+    inits = dict(weight_init=weight_init, bias_init=bias_init)
+
+    def build(key, **kwargs):
+        layer = make(**(inits | kwargs), dtype=dtype, key=key)
+        return eqx.filter(layer, eqx.is_array)
 
     with enable_x64(True) if dtype == jnp.float64 else contextlib.nullcontext():
         eager = attempt(build, key)
         compiled = attempt(jax.jit(build), key)
+        assert isinstance(eager, type) == raises(make, inits, dtype, key)
         if isinstance(eager, type):
             hypothesis.event(f"raises {eager.__name__}")
             assert compiled is eager
             return
         # The structure, shapes and dtypes are those of the default layer.
-        default = jax.eval_shape(lambda key: build(key, None, None), key)
+        default = jax.eval_shape(
+            lambda key: build(key, weight_init=None, bias_init=None), key
+        )
         of = lambda tree: jtu.tree_map(lambda x: (x.shape, jnp.dtype(x.dtype)), tree)
         assert jtu.tree_structure(eager) == jtu.tree_structure(default)
         assert jtu.tree_leaves(of(eager)) == jtu.tree_leaves(of(default))
@@ -219,6 +242,12 @@ collections = st.recursive(
 )
 
 
+def parts(x):
+    if isinstance(x, list | dict):
+        return [y for z in (x.values() if isinstance(x, dict) else x) for y in parts(z)]
+    return [x]
+
+
 @settings(300)
 @hypothesis.given(layers(), collections, collections)
 def test_wrong_arguments(make, weight_init, bias_init):
@@ -230,6 +259,8 @@ def test_wrong_arguments(make, weight_init, bias_init):
     )
     if layer is ZeroDivisionError:
         assert "initializers" in repr(weight_init)
+    if not isinstance(layer, type):
+        assert all(x is None or callable(x) for x in parts([weight_init, bias_init]))
     hypothesis.event("accepted" if not isinstance(layer, type) else layer.__name__)
 
 

@@ -94,6 +94,7 @@ def test_does_not_use_key_twice():
     key = jrandom.PRNGKey(0)
     model = [
         eqx.nn.Linear(2, 2, key=key),
+        eqx.nn.GRUCell(2, 2, key=key),
         eqx.nn.LSTMCell(2, 2, key=key),
         eqx.nn.Conv1d(4, 4, 3, groups=2, key=key),
         eqx.nn.LayerNorm(2),
@@ -107,6 +108,7 @@ def test_does_not_use_key_twice():
             reinitialise(model, **inits, key=key)
         forget: Any = {"forget": init.normal()}
         eqx.nn.LSTMCell(2, 3, bias_init=forget, key=jrandom.key(2))
+        eqx.nn.GRUCell(2, 3, bias_init=init.normal(), key=jrandom.key(3))
 
 
 def test_tied_weight_norm(getkey):
@@ -116,6 +118,7 @@ def test_tied_weight_norm(getkey):
     wide = init.normal(5.0)
     normed = eqx.nn.WeightNorm(linear)
     get_second = lambda pair: pair[1].layer.weight
+    get_second_weight = lambda pair: pair[1].weight
     shared = eqx.nn.Shared((linear, normed), get_second, get_first)
     new = reinitialise(shared, weight_init=wide, key=getkey())()
     assert new[1].layer.weight is new[0].weight
@@ -123,11 +126,30 @@ def test_tied_weight_norm(getkey):
     trained = eqx.tree_at(lambda s: s.pytree[1].g, shared, 2 * normed.g)
     new = reinitialise(trained, bias_init=init.ones, key=getkey())()
     assert np.array_equal(new[1].g, 2 * normed.g)
+    # As does one whose weight is not selected, though others in the same tie are.
+    third = eqx.nn.Linear(3, 3, key=getkey())
+    three = (linear, normed, third)
+    shared = eqx.nn.Shared(three, get_second, get_first)
+    trained = eqx.tree_at(lambda s: s.pytree[1].g, shared, 2 * normed.g)
+    is_third = lambda path, layer: layer.in_features == 3
+    select: Any = dict(weight_init=wide, select=is_third)
+    new = reinitialise(trained, **select, key=getkey())()
+    assert not np.array_equal(new[2].weight, third.weight)
+    assert np.array_equal(new[0].weight, linear.weight)
+    assert np.array_equal(new[1].g, 2 * normed.g)
     get_g = lambda pair: pair[1].g
     shared = eqx.nn.Shared((normed, normed), get_g, lambda pair: pair[0].g)
     new = reinitialise(shared, weight_init=wide, key=getkey())()
     assert new[1].g is new[0].g
     assert np.allclose(new[0].g, eqx.nn.WeightNorm(new[0].layer).g)
+    # A tie that cannot be resolved while it is abstract.
+    square = lambda key: eqx.nn.Linear(3, 3, key=key)
+    get_transposed = lambda pair: pair[0].weight.T
+    make = lambda key: eqx.nn.Shared(
+        (square(key), square(key)), get_second_weight, get_transposed
+    )
+    new = reinitialise(eqx.filter_eval_shape(make, getkey()), key=getkey())()
+    assert np.array_equal(new[1].weight, new[0].weight.T)
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])

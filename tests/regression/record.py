@@ -70,6 +70,33 @@ def layers():
             yield "BatchNorm", (6, "batch"), kwargs
 
 
+def mistakes():
+    """The same, but which cannot be made."""
+    for args, kwargs in [((), {}), ((2, 2), dict(typo=1)), ((2, 2), dict(dtype="x"))]:
+        for name in ("Linear", "GRUCell", "LSTMCell", "Embedding", "LayerNorm"):
+            yield name, args, kwargs
+    for name in ("Linear", "LSTMCell", "Embedding"):
+        yield name, (-1, 2), {}
+        yield name, ("x", 2), {}
+    for name in ("Linear", "Conv1d", "GRUCell", "Embedding"):
+        yield name, (2, 2, 1)[: 3 if "Conv" in name else 2], dict(dtype=jnp.int32)
+    yield "Conv2d", (3, 4, 3), dict(groups=2)
+    for name in ("Conv2d", "ConvTranspose2d"):
+        yield name, (3, 4, (3, 3, 3)), {}
+        yield name, (3, 4, 3), dict(padding="X")
+        yield name, (0, 2, 1), {}
+    yield "ConvTranspose2d", (4, 4, 3), dict(stride=1, output_padding=1)
+    for depth, scan in it.product((-1, 1.5, "x"), (False, True)):
+        yield "MLP", (2, 2, 2, depth), dict(scan=scan)
+    yield "MultiheadAttention", (3,), {}
+    yield "GRUCell", (2, 0), {}
+    yield "LSTMCell", (2, 0), {}
+    yield "GroupNorm", (3, 4), {}
+    yield "GroupNorm", (2,), {}
+    yield "BatchNorm", (4, "b"), dict(mode="x")
+    yield "RMSNorm", (-1,), {}
+
+
 def keys():
     yield "raw", jr.PRNGKey(0)
     for impl in ("threefry2x32", "rbg", "unsafe_rbg"):
@@ -117,7 +144,7 @@ def describe_transformed(make, key, with_jit):
     return out
 
 
-def usual_layers():
+def usual_layers(layers=layers):
     for index, (name, args, kwargs) in enumerate(layers()):
         title = f"{index} {name} {args} {sorted(kwargs)}"
         make = ft.partial(getattr(NN, name), *args, **kwargs)
@@ -140,6 +167,8 @@ def save(out: Path) -> None:
         layer = record[title] = describe(make, key)
         layer |= describe_transformed(make, key, with_jit=index % 10 == 0)
         eqx.tree_serialise_leaves(out / f"{index}.eqx", make(key=key))
+    for _, title, make in usual_layers(mistakes):
+        record[f"mistake {title}"] = describe(make, key)
     # For other dtypes and kinds of keys, a selection.
     for (index, title, make), dtype in it.product(usual_layers(), DTYPES):
         if index % 11 == 0:

@@ -66,8 +66,8 @@ def test_same_errors_as_upstream(records):
     # JAX itself refuses some combinations, for example random bits of complex dtypes.
     ours, theirs, _, _ = records
     errors = {title for title in theirs if "error" in theirs[title]}
-    assert all(ours[title] == theirs[title] for title in errors)
-    assert len(errors) < 0.2 * len(theirs)
+    assert {x: ours[x] for x in errors} == {x: theirs[x] for x in errors}
+    assert len([title for title in errors if "mistake" in title]) >= 35
 
 
 def test_checkpoints_load_in_each_other(records):

@@ -282,7 +282,7 @@ class variance_scaling(AbstractInitialiser):
         - `scale`: The factor by which to multiply the variance.
         - `mode`: What to divide the variance by. One of `"fan_in"`, `"fan_out"`,
             `"fan_avg"` (their arithmetic mean) or `"fan_geo_avg"` (their geometric
-            mean).
+            mean, which older versions of JAX do not have).
         - `distribution`: One of `"truncated_normal"` (at two standard deviations,
             with the variance corrected for that), `"normal"` or `"uniform"`.
 
