@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import json
 import math
 import re
 import textwrap
@@ -97,6 +98,25 @@ def test_picture_is_the_one_of_the_front_page():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (alt,) = re.findall(r"!\[(.*?)\]\(docs/digits.svg\)", readme, re.DOTALL)
     assert alt.replace("\n", " ") in front
+
+
+def test_figures_of_readme():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    load = lambda name: json.loads((ROOT / "docs" / f"{name}.json").read_text())
+    bench = load("benchmarks")["transformer"]
+    ratio = lambda figure: bench[figure]["init / tree_at"]
+    assert "about two thirds of the time and of the memory" in text
+    assert "That is about as much as describing the model" in text
+    for figure in ("fresh", "peak memory"):
+        assert abs(ratio(figure) - 2 / 3) < 0.1
+        assert abs(bench[figure]["init / eval_shape"] - 1) < 0.1
+    assert "`weight_init` takes about 1.3 times as long as `tree_at`" in text
+    assert abs(ratio("all three") - 1.3) < 0.1
+    suite, libraries = load("suite"), load("downstream")["libraries"]
+    assert f"all {suite['num_tests']} of upstream's own tests" in text
+    assert not suite["differs"]
+    assert "seven libraries" in text and len(libraries) == 7
+    assert all(library["equal"] for library in libraries.values())
 
 
 def test_page_lists_every_public_name():
