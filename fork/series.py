@@ -34,8 +34,8 @@ def write_series(
         repository = Path(tmp) / "repository"
         patches = Path(tmp) / "patches"
         _commit(checkout, repository, commits)
-        git = ["format-patch", "--quiet", "--no-signature", "--zero-commit"]
-        git(repository, *git, f"-{len(commits)}", "-o", str(patches))
+        format_patch = ["format-patch", "--quiet", "--no-signature", "--zero-commit"]
+        git(repository, *format_patch, f"-{len(commits)}", "-o", str(patches))
         return _replace_directory(patches, output)
 
 
