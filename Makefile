@@ -96,7 +96,7 @@ matrix:
 			VENV=$$venv > $$venv.txt 2>&1 || status=2; \
 		installed=`$$venv/bin/python -m pip list --format=freeze | grep "^jax=="`; \
 		summary=`grep "^=.* in .*=$$" $$venv.txt || echo "not run, see $$venv.txt"`; \
-		echo "Python $$version, $$installed: `echo $$summary | tr -d =`" \
+		echo "Python $$version, $$installed: `echo $$summary | sed 's/^=* //; s/ =*$$//'`" \
 			| tee -a build/matrix/matrix.txt; \
 	done; done; exit $$status
 
