@@ -144,12 +144,18 @@ def use_jaxnasium():
 
 def check_reinitialise(name, model):
     """Zero biases, everything else as it was; and then all weights anew."""
-    is_kind = lambda path, kind: getattr(path[-1], "name", "").startswith(kind)
+    layers = []
+
+    def every(path, layer):
+        """Selects also norms, for their scale; and leaves out other modules."""
+        layers.append(path)
+        return True
+
     flatten = lambda tree: jax.tree_util.tree_flatten_with_path(
         eqx.filter(tree, eqx.is_array)
     )
 
-    def check(kind, is_new, **kwargs):
+    def check(is_kind, is_new, **kwargs):
         """Draws one kind of parameter, and nothing else."""
         new_leaves, new_structure = flatten(eqx.nn.reinitialise(model, **kwargs))
         old_leaves, structure = flatten(model)
@@ -157,18 +163,19 @@ def check_reinitialise(name, model):
         num_drawn = 0
         for (path, old), (_, new) in zip(old_leaves, new_leaves, strict=True):
             assert old.shape == new.shape and old.dtype == new.dtype
-            assert is_new(old, new) if is_kind(path, kind) else np.array_equal(old, new)
-            num_drawn += is_kind(path, kind)
+            assert is_new(old, new) if is_kind(path) else np.array_equal(old, new), path
+            num_drawn += is_kind(path)
         assert num_drawn > 0
         return num_drawn
 
     key = jr.PRNGKey(1)
+    is_bias = lambda path: getattr(path[-1], "name", "").startswith("bias")
     is_zero = lambda old, new: not np.any(new)
-    biases = check("bias", is_zero, bias_init=eqx.nn.init.zeros, key=key)
-    init = dict(weight_init=eqx.nn.init.normal(0.5), key=key)
-    every = lambda path, layer: True  # Also the scale of norms.
+    biases = check(is_bias, is_zero, bias_init=eqx.nn.init.zeros, key=key)
+    is_weight = lambda path: path[:-1] in layers and path[-1].name.startswith("weight")
     differs = lambda old, new: not np.array_equal(old, new)
-    weights = check("weight", differs, select=every, **init)
+    init = dict(weight_init=eqx.nn.init.normal(0.5), select=every, key=key)
+    weights = check(is_weight, differs, **init)
     print(f"{name}: {biases} biases zero, {weights} weights drawn", file=sys.stderr)
 
 
