@@ -158,8 +158,10 @@ def check_reinitialise(name, model):
     def check(is_kind, is_new, **kwargs):
         """Draws one kind of parameter, and nothing else."""
         new_leaves, new_structure = flatten(eqx.nn.reinitialise(model, **kwargs))
+        again, _ = flatten(eqx.nn.reinitialise(model, **kwargs))
         old_leaves, structure = flatten(model)
         assert new_structure == structure
+        assert all(np.array_equal(x, y) for (_, x), (_, y) in zip(new_leaves, again))
         num_drawn = 0
         for (path, old), (_, new) in zip(old_leaves, new_leaves, strict=True):
             assert old.shape == new.shape and old.dtype == new.dtype
