@@ -57,7 +57,7 @@ def check(target: str, commits: Sequence[Commit] = COMMITS) -> list[str | None]:
         # File by file: what one of them lacks is not to be held against later commits.
         for edits in commit.edits:
             if is_checkout or in_package([edits.path]):
-                one_file = replace(commit, new_files=[], edits=[edits])
+                one_file = replace(commit, new_files=[], adds={}, edits=[edits])
                 try:
                     texts.update(apply(one_file, read, name))
                 except EditError as e:

@@ -259,6 +259,17 @@ class FileEdits:
         return module.code
 
 
+def without_functions(source: str, names: Sequence[str]) -> str:
+    """Leaves out these functions of a module."""
+    module = cst.parse_module(source)
+    for name in names:
+        node = _only_node(
+            module, lambda n: isinstance(n, cst.FunctionDef) and n.name.value == name
+        )
+        module = _replace(module, node, cst.RemoveFromParent())
+    return module.code
+
+
 class LineOperation:
     """One change to the lines of a file."""
 

@@ -21,7 +21,8 @@ IDENTITY = {
 CLOSEST = [
     "tests/test_nn.py",
     "tests/test_init.py",
-    "tests/test_init_further_layers.py",
+    "tests/test_init_rnn.py",
+    "tests/test_init_norm.py",
 ]
 
 

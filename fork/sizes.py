@@ -5,30 +5,61 @@ import difflib
 from dataclasses import replace
 from pathlib import Path
 
+from fork.codemod import AppendToSection, LineEdits
 from fork.edits import COMMITS
-from fork.tree import apply, in_package, read_own
+from fork.tree import apply, in_package
 
 
 def table(site: Path) -> str:
-    """One row for each commit, as Markdown; `site` holds the package of upstream."""
+    """One row for each commit, as Markdown; `site` holds the package of upstream.
+
+    The first column of figures is what a git host shows.
+    """
     texts: dict[str, str] = {}
+    own = {path for commit in COMMITS for path in commit.new_files}
 
     def read(path: str) -> str:
-        return texts[path] if path in texts else (site / path).read_text("utf-8")
+        if path in texts or path in own:
+            return texts.get(path, "")
+        # Those that are not part of the package are only added to.
+        return (site / path).read_text("utf-8") if in_package([path]) else ""
 
-    rows = ["| commit | existing code | new code | new tests |", "| --- " * 4 + "|"]
+    rows = ["| commit | all lines | existing code | new code | tests |"]
+    rows.append("| --- " * 5 + "|")
+    totals = [0] * 6
     for number, commit in enumerate(COMMITS, start=1):
-        edits = [edits for edits in commit.edits if in_package([edits.path])]
-        new = apply(replace(commit, new_files=[], edits=edits), read, "upstream")
-        signs = "".join(_signs(read(path), text) for path, text in new.items())
-        added, removed = signs.count("+"), signs.count("-")
+        added = [0] * 6
+        lines = [edits for edits in commit.edits if isinstance(edits, LineEdits)]
+        added[0] = sum(
+            len(op.new.strip("\n").split("\n")) + isinstance(op, AppendToSection)
+            for edits in lines
+            for op in edits.operations
+        )
+        code = [edits for edits in commit.edits if edits not in lines]
+        new = apply(replace(commit, edits=code), read, "upstream")
+        for path, text in new.items():
+            signs = _signs(read(path), text)
+            plus, minus = signs.count("+"), signs.count("-")
+            added[0] += plus
+            added[1] += minus
+            if path.startswith("tests/"):
+                added[5] += plus
+            elif in_package([path]) and path in own:
+                added[4] += code_lines(text) - code_lines(read(path))
+            elif in_package([path]):
+                added[2] += plus
+                added[3] += minus
         texts.update(new)
-        code = sum(code_lines(read_own(path)) for path in in_package(commit.new_files))
-        tests = [path for path in commit.new_files if path.startswith("tests/")]
-        num_tests = sum(len(read_own(path).splitlines()) for path in tests)
-        changed = f"{added} added, {removed} removed"
-        rows.append(f"| {number} | {changed} | {code} | {num_tests} |")
+        totals = [x + y for x, y in zip(totals, added)]
+        rows.append(_row(str(number), added))
+    rows.append(_row("all", totals))
     return "\n".join(rows) + "\n"
+
+
+def _row(title: str, figures: list[int]) -> str:
+    all_plus, all_minus, plus, minus, code, tests = figures
+    cells = [title, f"+{all_plus} -{all_minus}", f"+{plus} -{minus}", code, tests]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def code_lines(source: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fork.codemod import CodemodError
+from fork.codemod import CodemodError, without_functions
 from fork.edits import COMMITS
 from fork.edits.commit import Commit
 from fork.upstream import package_files, ROOT
@@ -40,7 +40,7 @@ def apply(commit: Commit, read: Callable[[str], str], name: str) -> dict[str, st
     Starts from what `read` returns for the path of a file, which is that of upstream
     `name` with the commits before this one applied.
     """
-    texts = {path: read_own(path) for path in commit.new_files}
+    texts = {path: own_text(path, commit) for path in [*commit.new_files, *commit.adds]}
     for edits in commit.edits:
         path = edits.path
         try:
@@ -58,6 +58,15 @@ def read_own(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 
+def own_text(path: str, commit: Commit) -> str:
+    """The text of a new file as of a commit: without what later ones add to it."""
+    text = read_own(path)
+    subjects = [c.subject for c in COMMITS]
+    later = COMMITS[subjects.index(commit.subject) + 1 :]
+    names = [name for c in later for name in c.adds.get(path, ())]
+    return formatted(without_functions(text, names), path) if names else text
+
+
 def package_texts(site: Path, version: str) -> dict[str, str]:
     """The new text of each file of the package in `site` that is added or edited."""
     texts: dict[str, str] = {}
@@ -69,6 +78,7 @@ def package_texts(site: Path, version: str) -> dict[str, str]:
         commit = replace(
             commit,
             new_files=in_package(commit.new_files),
+            adds={path: commit.adds[path] for path in in_package(commit.adds)},
             edits=[edits for edits in commit.edits if in_package([edits.path])],
         )
         texts.update(apply(commit, read, f"equinox {version}"))

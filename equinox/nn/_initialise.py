@@ -1,17 +1,17 @@
-import inspect
-from collections.abc import Mapping, Sequence
-from numbers import Number
+import functools as ft
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable, TYPE_CHECKING, TypeVar
 
 import jax
-import jax.nn.initializers as jinit
 import jax.numpy as jnp
 import jax.random as jrandom
 import jax.tree_util as jtu
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
-from .._pretty_print import tree_pformat
+from .._misc import default_floating_dtype
+from .._module import field, Module
 from ._misc import default_init
 
 
@@ -20,19 +20,15 @@ class Initializer(Protocol):
     """The type of an initialiser: any callable `init(key, shape, dtype) -> Array`.
 
     This is the convention of `jax.nn.initializers` and of Flax, including the layout:
-    for the weight of a linear map, `shape` is `(*spatial, in, out)`. The layer then
-    converts the result to the layout in which it stores the weight. The initialisers in
-    `equinox.nn.init` and in `jax.nn.initializers` all follow it, and you can write your
-    own.
+    for the weight of a linear map, `shape` is `(*spatial, in, out)`. The layer moves
+    the axes of the result into the layout in which it stores the weight. All of
+    `equinox.nn.init` and `jax.nn.initializers` follow this convention, and so can your
+    own functions.
 
-    An initialiser must be a pure function of `key`. In particular it may be called
+    An initialiser should be a pure function of `key`. In particular it may be called
     under `jax.jit` and `jax.vmap`: the groups of a convolution, the gates of a
-    recurrent cell and the layers of a stack are drawn together, with a key each. (A
-    generator of random numbers such as NumPy's would give all of them the same values.)
-
-    The `dtype` is that of the layer, except that `jax.numpy.float32` is asked for in
-    place of a floating point dtype of 16 bits or fewer. The result is cast to the dtype
-    of the layer.
+    recurrent cell and the layers of a stack are drawn together, each with its own key.
+    (A generator such as NumPy's would give all of them the same values.)
     """
 
     def __call__(self, key: Any, shape: tuple[int, ...], dtype: Any, /) -> Array: ...
@@ -43,171 +39,220 @@ if TYPE_CHECKING:
     PerName = Initializer | Mapping[_Name, Initializer | None] | None
 else:
 
-    class PerName:  # At run time, `per_name` checks the names.
+    class PerName:  # At run time, `by_name` checks the names.
         __class_getitem__ = lambda cls, names: Initializer | Mapping | None
 
 
-def init_weight(init, key, shape, dtype, lim, num_blocks=1, flip=False) -> Array:
-    """Draws the weight of a linear map, stored as `(out, in, *spatial)`.
+def draw(
+    init: Initializer,
+    key: PRNGKeyArray | None,
+    shape: int | Sequence[int],
+    dtype=None,
+    *,
+    name: str = "init",
+) -> Array:
+    """Calls an initialiser, and checks what it returns. Every layer draws its
+    parameters by this function. Use it in your own layers as well.
 
-    It may consist of several linear maps side by side along `out`, each of which is
-    drawn with a key of its own. With `flip`, its spatial axes are stored in reverse.
+    !!! example
+
+        ```python
+        class Dense(eqx.Module):
+            weight: jax.Array
+
+            def __init__(self, in_size, out_size, *, weight_init=None, key):
+                if weight_init is None:
+                    weight_init = eqx.nn.init.lecun_normal()
+                shape = (in_size, out_size)
+                self.weight = eqx.nn.init.draw(
+                    weight_init, key, shape, name="weight_init"
+                )
+        ```
+
+    If any of the sizes is zero, then the initialiser is not called. If `dtype` is a
+    floating point dtype of 16 bits or fewer, then the initialiser is called with
+    `jax.numpy.float32`, and the result is rounded. (In 16 bits, JAX draws normals from
+    only 128 distinct values, and it has no QR decomposition.)
+
+    **Arguments:**
+
+    - `init`: The initialiser.
+    - `key`: A `jax.random.PRNGKey` for the initialiser.
+    - `shape`: The shape to draw. That of a weight is `(*spatial, in, out)`.
+    - `dtype`: The dtype to draw. Defaults to either `jax.numpy.float32` or
+        `jax.numpy.float64` depending on whether JAX is in 64-bit mode.
+    - `name`: The name of the argument that `init` was given as, for error messages.
+        (Keyword only argument.)
+
+    **Returns:**
+
+    A JAX array of shape `shape` and dtype `dtype`.
+
+    **Raises:**
+
+    A `TypeError` if `init` is not a function, or does not return an array, or returns
+    one that does not cast to `dtype` (complex to real, or floating point to integer).
+    A `ValueError` if it returns an array of another shape. What `init` itself raises
+    passes through, with a note that names the argument and the shape.
     """
-    check_initialiser("weight_init", init)
-    if init is None:
-        return default_init(key, shape, dtype, lim)
-    out, in_, *spatial = shape
-    block_shape = (*spatial, in_, out // num_blocks)
-
-    def draw_block(key):
-        block = draw("weight_init", init, key, block_shape, dtype)
-        block = jnp.moveaxis(block, (-1, -2), (0, 1))
-        return jnp.flip(block, range(2, block.ndim)) if flip else block
-
-    if num_blocks == 1:
-        return draw_block(key)
-    return jax.vmap(draw_block)(jrandom.split(key, num_blocks)).reshape(shape)
-
-
-def init_bias(init, key, shape, dtype, lim, use_bias) -> Array | None:
-    """Draws the bias of a linear map, stored as `(out, 1, ..., 1)`, if it has one."""
-    check_initialiser("bias_init", init)
-    if not use_bias:
-        return None
-    if init is None:
-        return default_init(key, shape, dtype, lim)
-    return draw("bias_init", init, key, shape[:1], dtype).reshape(shape)
-
-
-def draw(argument, init, key, shape, dtype) -> Array:
-    """Calls the initialiser that a layer was given as `argument`."""
-    # In 16 bits or fewer, JAX draws normals from as few as 128 distinct values.
-    out: Any = init(key, shape, at_least_32_bits(dtype))
-    must = f"`{argument}` must return an array"
-    if not isinstance(out, jax.Array | np.ndarray | np.generic):
-        hint = _did_you_mean(init) if callable(out) else "."
-        raise TypeError(f"{must}. Got {tree_pformat(out)}{hint}")
-    if not keeps_kind(out.dtype, dtype):
-        raise TypeError(f"{must} that casts to {jnp.dtype(dtype)}. Got {out.dtype}.")
+    if not callable(init) or isinstance(init, type):
+        raise TypeError(
+            f"`{name}` must be a function `init(key, shape, dtype)`, such as "
+            f"`eqx.nn.init.zeros` or `eqx.nn.init.normal(0.02)`. Got {init!r}. (For a "
+            "number use `eqx.nn.init.constant`; for an array use `eqx.tree_at`.)"
+        )
+    dtype = default_floating_dtype() if dtype is None else dtype
+    shape = (shape,) if np.ndim(shape) == 0 else tuple(shape)  # pyright: ignore
+    if 0 in shape:  # Some initialisers divide by their sizes.
+        return jnp.zeros(shape, dtype)
+    # In 16 bits, JAX draws few distinct values, and has no QR decomposition.
+    is_small = jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize <= 2
+    init_dtype = jnp.float32 if is_small else dtype
+    try:
+        out: Any = init(key, shape, init_dtype)
+    except Exception as e:
+        note = f"`{name}` was called as `init(key, shape, dtype)` with shape {shape}"
+        note += "." if key is not None else ", and no `key` was given."
+        if isinstance(e, TypeError):
+            note += " (Was it `he_normal`, say, rather than `he_normal()`?)"
+        add_note(e, note)
+        raise
+    if not isinstance(out, jax.Array | np.ndarray):
+        raise TypeError(
+            f"`{name}` must return an array. Got {out!r}. (Was it `he_normal`, say, "
+            "rather than `he_normal()`?)"
+        )
     if out.shape != shape:
-        layout = "(As in JAX, that of a weight is `(*spatial, in, out)`.)"
-        raise ValueError(f"{must} of shape {shape}. Got {out.shape}. {layout}")
-    # Not an array of NumPy's itself, which may yet be written to.
+        raise ValueError(
+            f"`{name}` must return an array of shape {shape}. Got {out.shape}. (As in "
+            "JAX, that of a weight is `(*spatial, in, out)`.)"
+        )
+    if not np.can_cast(out.dtype, init_dtype, "same_kind"):
+        raise TypeError(f"`{name}` must return {jnp.dtype(dtype)}. Got {out.dtype}.")
+    # A NumPy array is copied, as it may be written to later on.
     return jnp.array(out, dtype, copy=not isinstance(out, jax.Array))
 
 
-def at_least_32_bits(dtype) -> Any:
-    is_small = jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize <= 2
-    return jnp.float32 if is_small else dtype
+class blocks(Module):
+    """Draws several linear maps side by side along `out`, each with its own key.
+
+    The groups of a convolution are drawn in this way. Use it for a weight that holds
+    several matrices, such as the query, key and value projections of attention. (As a
+    single matrix, `glorot_uniform` would draw these at 0.71 times their scale.)
+
+    !!! example
+
+        ```python
+        init = eqx.nn.init.blocks(eqx.nn.init.glorot_uniform(), 3)
+        eqx.nn.Linear(64, 3 * 64, weight_init=init, key=key)
+        ```
+
+    **Arguments:**
+
+    - `init`: The initialiser of each block. Called with the shape
+        `(*spatial, in, out // num_blocks)`.
+    - `num_blocks`: The number of blocks, which must divide `out`.
+    """
+
+    init: Callable
+    num_blocks: int = field(static=True)
+
+    def __check_init__(self):
+        if self.num_blocks < 1:
+            raise ValueError(f"`num_blocks` must be at least one. Got {self}.")
+
+    def __call__(self, key, shape, dtype=None, *, name="init") -> Array:
+        *rest, out = shape
+        if out % self.num_blocks != 0:
+            raise ValueError(f"`{name}` has no {self.num_blocks} blocks in {shape}.")
+        block = (*rest, out // self.num_blocks)
+        draw_block = lambda key: draw(self.init, key, block, dtype, name=name)
+        keys = jrandom.split(key, self.num_blocks)
+        return jax.vmap(draw_block, out_axes=-2)(keys).reshape(shape)
 
 
-def keeps_kind(from_dtype, to_dtype) -> bool:
-    """Whether a cast keeps the kind of number. (Complex to real does not.)"""
-    kinds = (jnp.complexfloating, jnp.floating, jnp.integer, jnp.bool_)
-    to_kind = [jnp.issubdtype(to_dtype, kind) for kind in kinds].index(True)
-    return any(jnp.issubdtype(from_dtype, kind) for kind in kinds[to_kind:])
+def init_weight(init, key, shape, dtype, lim, num_blocks=1) -> Array:
+    """Draws the weight of a linear map, stored as `(out, in, *spatial)`."""
+    if init is None:
+        return default_init(key, shape, dtype, lim)
+    out, in_, *spatial = shape
+    draw_all = ft.partial(draw, init) if num_blocks == 1 else blocks(init, num_blocks)
+    weight = draw_all(key, (*spatial, in_, out), dtype, name="weight_init")
+    return jnp.moveaxis(weight, (-1, -2), (0, 1))
 
 
-def per_layer(weight_init, bias_init, depth) -> list[dict[str, Any]]:
-    """The `weight_init` and `bias_init` of each layer of an `MLP`."""
-
-    num_layers = max(int(depth), 0) + 1
-
-    def one_per_layer(argument, init):
-        # A callable is an initialiser, even if it happens to be a tuple as well.
-        if callable(init) or isinstance(init, str) or not isinstance(init, Sequence):
-            init = [init] * num_layers
-        elif len(init) != num_layers:
-            raise ValueError(
-                f"`{argument}` must be one initialiser, or a sequence of `depth + 1` "
-                f"(={num_layers}) of them, input layer first. Got {len(init)} of them."
-            )
-        # Without hidden layers, `scan=True` makes an empty stack of them.
-        empty = [None if init[0] is None else jinit.zeros] if num_layers == 2 else []
-        first, *others = init
-        return [first, *empty, *others]
-
-    weight_inits = one_per_layer("weight_init", weight_init)
-    return _pairs(weight_inits, one_per_layer("bias_init", bias_init))
+def init_bias(init, key, shape, dtype, lim) -> Array:
+    """Draws the bias of a linear map, stored as `(out, 1, ..., 1)`."""
+    if init is None:
+        return default_init(key, shape, dtype, lim)
+    return draw(init, key, shape[:1], dtype, name="bias_init").reshape(shape)
 
 
-def make_stack(make, keys, kwargs) -> Any:
-    """Stacks the layers `make(key, kwargs)`: by `jax.vmap` if all `kwargs` agree."""
-    if all(x is y for kw in kwargs for x, y in zip(kw.values(), kwargs[0].values())):
-        return jax.vmap(lambda key: make(key, kwargs[0]))(keys)
-    layers = [make(key, kw) for key, kw in zip(keys, kwargs)]
-    return jtu.tree_map(lambda *xs: jnp.stack(xs), *layers)
+def init_gates(inits, key, shape, dtype, lim) -> Array:
+    """Draws the bias of a recurrent cell, given one initialiser for each gate."""
+    gates: list[Any] = [None] * len(inits)
+    if any(init is None for init in inits):
+        default = default_init(key, shape, dtype, lim)
+        if all(init is None for init in inits):
+            return default
+        gates = jnp.split(default, len(inits))
+        key = jrandom.fold_in(key, 0)  # The default has used `key` itself.
+    gate_shape = (shape[0] // len(inits),)
+    for i, gate_key in enumerate(jrandom.split(key, len(inits))):
+        if inits[i] is not None:
+            gates[i] = draw(inits[i], gate_key, gate_shape, dtype, name="bias_init")
+    return jnp.stack(gates).reshape(shape)
 
 
-def per_projection(weight_init, bias_init, has_bias) -> dict[str, dict[str, Any]]:
+def init_affine(weight_init, bias_init, key, weight, bias) -> tuple:
+    """Draws the scale and the shift of a norm in place of their defaults."""
+    if weight_init is not None and weight is not None:
+        weight = draw(weight_init, key, weight.shape, weight.dtype, name="weight_init")
+    if bias_init is not None and bias is not None:
+        key = None if key is None else jrandom.fold_in(key, 0)
+        bias = draw(bias_init, key, bias.shape, bias.dtype, name="bias_init")
+    return weight, bias
+
+
+def by_name(init, names, argument) -> dict[str, Any]:
+    """The initialiser for each name, given one for all of them or a mapping."""
+    if callable(init) or not isinstance(init, Mapping):
+        return dict.fromkeys(names, init)
+    if unknown := [name for name in init if name not in names]:
+        raise ValueError(f"`{argument}` has the keys {unknown}. It accepts {names}.")
+    return {name: init.get(name) for name in names}
+
+
+def per_projection(weight_init, bias_init) -> list[dict[str, Any]]:
     """The `weight_init` and `bias_init` of each projection of `MultiheadAttention`."""
     names = ("query", "key", "value", "output")
-    weight_inits = per_name("weight_init", weight_init, dict.fromkeys(names, True))
-    bias_inits = per_name("bias_init", bias_init, dict(zip(names, has_bias)))
-    return dict(zip(names, _pairs(weight_inits.values(), bias_inits.values())))
+    weights = by_name(weight_init, names, "weight_init")
+    biases = by_name(bias_init, names, "bias_init")
+    return [dict(weight_init=weights[x], bias_init=biases[x]) for x in names]
 
 
-def per_name(argument, init, is_used) -> dict[str, Any]:
-    """The initialisers of an argument that may be a mapping by name.
-
-    `is_used` says of each name whether the layer has that parameter.
-    """
-    # A callable is an initialiser, even if it happens to be a mapping as well.
-    if callable(init) or not isinstance(init, Mapping):
-        check_initialiser(argument, init)
-        return dict.fromkeys(is_used, init)
-    for name, value in init.items():
-        if name not in is_used or (value is not None and not is_used[name]):
-            why = "The layer does not have that parameter."
-            if name not in is_used:
-                why = f"The accepted keys are {', '.join(map(repr, is_used))}."
-            raise ValueError(f"`{argument}` has the key {name!r}. {why}")
-        check_initialiser(f"{argument}[{name!r}]", value)
-    return {name: init.get(name) for name in is_used}
+def per_layer(weight_init, bias_init, num_layers) -> list[dict[str, Any]]:
+    """The `weight_init` and `bias_init` of each layer of an `MLP`."""
+    inits = dict(weight_init=weight_init, bias_init=bias_init)
+    for name, init in inits.items():
+        is_many = isinstance(init, Sequence | Mapping) and not isinstance(init, str)
+        if not is_many or callable(init):
+            inits[name] = [init] * max(num_layers, 1)
+        elif isinstance(init, Mapping) or len(init) != num_layers:
+            raise ValueError(
+                f"`{name}` must be one initialiser, or a sequence of `depth + 1` (="
+                f"{num_layers}) of them, input layer first. Got {init!r}."
+            )
+    return [dict(zip(inits, pair)) for pair in zip(*inits.values())]
 
 
-def _pairs(weight_inits, bias_inits) -> list[dict[str, Any]]:
-    pairs = zip(weight_inits, bias_inits)
-    return [dict(weight_init=weight, bias_init=bias) for weight, bias in pairs]
+def make_stack(make, keys, inits) -> Any:
+    """Stacks the layers `make(key, init)`: by `jax.vmap` if all `inits` are equal."""
+    if all(x is y for pair in inits for x, y in zip(pair.values(), inits[0].values())):
+        return jax.vmap(lambda key: make(key, dict(*inits[:1])))(keys)
+    return jtu.tree_map(lambda *xs: jnp.stack(xs), *map(make, keys, inits))
 
 
-def check_initialiser(argument, init) -> None:
-    if init is None:
-        return
-    if takes(init, "key", "shape", "dtype") and not isinstance(init, type):
-        return
-    if isinstance(init, jax.Array | np.ndarray):
-        hint = "; for a given array, use `eqx.tree_at` once the layer is made."
-    elif isinstance(init, Number):
-        hint = f"; for a constant, write `eqx.nn.init.constant({init})`."
-    else:
-        hint = _did_you_mean(init)
-    raise TypeError(
-        f"`{argument}` must be an initialiser, i.e. be called as `init(key, shape, "
-        f"dtype)`, such as `eqx.nn.init.zeros`. Got {tree_pformat(init)}{hint}"
-    )
-
-
-def takes(fn, *names) -> bool:
-    """Whether `fn` can be called with arguments of this meaning."""
-    try:
-        arguments = inspect.signature(fn).bind(*names).arguments
-    except TypeError:
-        return False
-    except ValueError:  # Some builtins do not have a signature.
-        return True
-    # Unlike `numpy.zeros`, which takes its shape first.
-    return arguments.get("shape", "shape") == "shape"
-
-
-def _did_you_mean(init) -> str:
-    name = getattr(init, "__name__", "")
-    try:
-        names = list(inspect.signature(init).parameters)
-    except (TypeError, ValueError):
-        return "."
-    if names[:1] == ["shape"]:
-        call = f"lambda key, shape, dtype: {name}({', '.join(names[:2])})"
-    else:
-        call = f"{name}()" if takes(init) else f"{name}(...)"
-    return f"; did you mean `{call}`?" if name.isidentifier() else "."
+def add_note(e, note) -> None:
+    if sys.version_info >= (3, 11):  # pyright: ignore
+        e.add_note(note)

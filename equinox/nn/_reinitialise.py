@@ -1,42 +1,44 @@
-import hashlib
+import functools as ft
 import inspect
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
+from numbers import Number
 from typing import Any, TypeVar
 
 import jax
 import jax.core
-import jax.nn.initializers as jinit
 import jax.numpy as jnp
 import jax.random as jrandom
 import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from .._eval_shape import cached_filter_eval_shape
-from .._jit import _JitWrapper
+from .._filters import combine, is_array, partition
+from .._make_jaxpr import filter_make_jaxpr
 from .._module import Module
-from .._pretty_print import tree_pformat
-from .._tree import tree_at
+from .._tree import tree_at, tree_equal
+from .._vmap_pmap import filter_vmap
 from ._batch_norm import BatchNorm
-from ._conv import Conv, ConvTranspose
-from ._embedding import Embedding
-from ._initialise import Initializer, takes
-from ._linear import Linear
+from ._initialise import add_note, draw, Initializer
 from ._normalisation import GroupNorm, LayerNorm, RMSNorm
-from ._rnn import GRUCell, LSTMCell
-from ._shared import Shared, SharedNode
+from ._shared import SharedNode
 from ._weight_norm import WeightNorm
 
 
 _T = TypeVar("_T")
 _Init = Initializer | Mapping[str, Initializer | None] | None
 _norms = (BatchNorm, GroupNorm, LayerNorm, RMSNorm)
-# Every layer that draws parameters of its own.
-_layers = (*_norms, Conv, ConvTranspose, Embedding, GRUCell, Linear, LSTMCell)
-_arrays = (jax.Array, np.ndarray, jax.ShapeDtypeStruct)
+_kinds = dict(weight={"weight", "matrix"}, bias={"bias"})
+_not_kept = {"weight", "bias", "weight_init", "bias_init", "key", "dtype"}
+_fold_in = jax.jit(jrandom.fold_in)
+_signature = ft.lru_cache(lambda cls: inspect.signature(cls).parameters)
+_takes_init = lambda cls: {"weight_init", "bias_init"} & _signature(cls).keys()
+_is_struct = lambda x: isinstance(x, jax.ShapeDtypeStruct)
+_is_array = lambda x: is_array(x) or _is_struct(x)
+_has_array = lambda x: any(map(_is_array, jtu.tree_leaves(x)))
+_is_mapping = lambda x: isinstance(x, Mapping) and not callable(x)
+_is_number = lambda dtype: jnp.issubdtype(dtype, jnp.number)
+_canonical = jax.dtypes.canonicalize_dtype
 
 
 def reinitialise(
@@ -44,10 +46,11 @@ def reinitialise(
     *,
     weight_init: _Init = None,
     bias_init: _Init = None,
-    select: Callable[[tuple, Module], bool] | None = None,
+    where: Callable[[_T], Any] | None = None,
+    select: Callable[[str, Any], bool | Mapping[str, _Init] | None] | None = None,
     key: PRNGKeyArray,
 ) -> _T:
-    """Draws afresh the parameters of the layers in a model.
+    """Draws the weights and biases of the layers in a model again.
 
     !!! example
 
@@ -55,249 +58,380 @@ def reinitialise(
         # Set all biases to zero.
         model = eqx.nn.reinitialise(model, bias_init=eqx.nn.init.zeros, key=key)
 
-        # Draw all weights from another distribution. (But for the scale of
-        # normalisation layers.)
+        # Draw all weights from another distribution. (But no scales of norms.)
         he_normal = eqx.nn.init.he_normal()
         model = eqx.nn.reinitialise(model, weight_init=he_normal, key=key)
 
-        # Draw everything from its default distribution.
+        # Draw everything by its default, as when the model was made.
         model = eqx.nn.reinitialise(model, key=key)
 
-        # Only some layers: those within `model.encoder`, or of some type.
-        in_encoder = lambda path, layer: ".encoder" in jax.tree_util.keystr(path)
-        model = eqx.nn.reinitialise(model, select=in_encoder, key=key)
-        is_lstm = lambda path, layer: isinstance(layer, eqx.nn.LSTMCell)
-        forget = {"forget": eqx.nn.init.ones}
-        model = eqx.nn.reinitialise(model, bias_init=forget, select=is_lstm, key=key)
+        # Only a part of the model.
+        model = eqx.nn.reinitialise(model, where=lambda m: m.encoder, key=key)
+
+        # A rule for each layer.
+        def select(path, layer):
+            if isinstance(layer, eqx.nn.LSTMCell):
+                return dict(bias_init={"forget": eqx.nn.init.ones})
+            return "layers[0]" in path  # With the arguments of the call.
+
+        normal = eqx.nn.init.normal(0.02)
+        model = eqx.nn.reinitialise(
+            model, weight_init=normal, select=select, key=key
+        )
         ```
 
-    The layers are [`equinox.nn.Linear`][], [`equinox.nn.Conv`][],
-    [`equinox.nn.ConvTranspose`][] (and those for a fixed number of dimensions),
-    [`equinox.nn.GRUCell`][], [`equinox.nn.LSTMCell`][], [`equinox.nn.Embedding`][],
-    [`equinox.nn.LayerNorm`][], [`equinox.nn.RMSNorm`][], [`equinox.nn.GroupNorm`][] and
-    [`equinox.nn.BatchNorm`][], and whatever is made of these. They are found anywhere
-    in `model`, even if they are stacked by [`equinox.filter_vmap`][]. (Then each member
-    of the stack is drawn separately.)
+    A layer is a module that holds an array in a field whose name starts with `weight`
+    or `bias` (or a list, tuple or dictionary of arrays), or that holds any array and
+    has a constructor that takes `weight_init` or `bias_init`. This includes the layers
+    of Equinox, and your own. It may be stacked, e.g. by [`equinox.filter_vmap`][].
+    (Only along leading axes, which all of its arrays must have. Other axes cannot be
+    told from those of a weight.)
 
-    Each layer is drawn as if it were made anew. The values depend only on `key` and on
-    the path to the layer: they are the same whatever other layers there are, and
-    whichever of these are selected.
+    A layer is drawn by calling its constructor again, with the values of its fields as
+    the arguments. What depends on the initialiser is taken from the result. Everything
+    else stays as it is:
+
+    - Weights, if `weight_init` is not given, and biases, if `bias_init` is not given.
+    - The parameters that a dictionary such as `bias_init={"forget": ...}` leaves out.
+    - The scale of a normalisation layer, and any other weight that is drawn with fewer
+        than two axes. To draw these by `weight_init`, name the layer itself in `where`,
+        or return a dictionary with `weight_init` from `select`. (If neither initialiser
+        is given, or the scale is abstract, then it is drawn by its default.)
+
+    The projections of an [`equinox.nn.MultiheadAttention`][] are layers themselves, so
+    write `where=lambda m: m.attention.query_proj` rather than `{"query": ...}`.
 
     !!! warning
 
-        The parameters of other modules are not drawn. It is an error if such a module
-        has an array that is named `weight` or `bias`. So is a subclass of a layer that
-        has an `__init__` method of its own, which may change what it drew, and a layer
-        that is hidden in a callable that is not a PyTree, such as `jax.jit(layer)`. If
-        `select` is given, then only the selected layers are drawn, without these
-        checks.
-
-        Arrays under any other name are left as they are, without an error. So is a
-        layer that a function only refers to in its body, as it cannot be found.
+        Layers that are hidden in a callable that is not a PyTree, such as
+        `jax.jit(layer)`, are not found. The running statistics of
+        [`equinox.nn.BatchNorm`][] and [`equinox.nn.SpectralNorm`][] remain those of the
+        old weights.
 
     **Arguments:**
 
-    - `model`: Any PyTree.
-    - `weight_init`: The `weight_init` argument of each layer. If `None`, weights are
-        left as they are. (But what a mapping leaves out is drawn by its default.)
-    - `bias_init`: The `bias_init` argument of each layer. If `None`, biases are left as
-        they are. If neither this nor `weight_init` is given, then all weights and
-        biases are drawn as they are by default.
-    - `select`: A function `select(path, layer)` that returns whether to draw a layer,
-        which is one of those above, and so never an [`equinox.nn.MLP`][] itself. The
-        `path` is that of `jax.tree_util.tree_flatten_with_path`. Defaults to all
-        layers, except that `weight_init` is not used for the weights of normalisation
-        layers.
-    - `key`: A `jax.random.PRNGKey` used to draw the values. (Keyword only argument.)
+    - `model`: Any PyTree. If it was made by [`equinox.filter_eval_shape`][], then what
+        is drawn becomes an array.
+    - `weight_init`: The `weight_init` argument of each layer.
+    - `bias_init`: The `bias_init` argument of each layer. If neither this nor
+        `weight_init` is given, then all weights and biases are drawn by their defaults.
+    - `where`: A function from the model to the part or parts to draw, as for
+        [`equinox.tree_at`][]. Parts are modules, or containers of them. Defaults to the
+        whole model.
+    - `select`: A function `select(path, layer)`, which is called for each layer in
+        there. (The `path` is a string such as `".blocks[0].linear"`, as from
+        `jax.tree_util.keystr`.) If it returns `True`, then the layer is drawn by the
+        arguments above. If `False` or `None`, then it stays as it is. A dictionary with
+        any of `weight_init` and `bias_init` overrides the arguments above.
+    - `key`: A `jax.random.PRNGKey` used to draw the values. They also depend on how
+        many layers come before. (Keyword only argument.)
 
     **Returns:**
 
-    A copy of `model`, with the same structure, shapes and dtypes. (To keep its sharding
-    as well, use `jax.jit` with `out_shardings`.) If the model was made by
-    [`equinox.filter_eval_shape`][], then what is drawn becomes an array.
+    A copy of `model`, with the same structure, shapes and dtypes. (NumPy arrays become
+    JAX arrays. To keep a sharding, use `jax.jit` with `out_shardings`.)
 
-    The `g` of an [`equinox.nn.WeightNorm`][] is set to the norm of the new weight, as
-    when it is made. (The state of an [`equinox.nn.SpectralNorm`][] is not part of the
-    model.) Nodes that are tied by [`equinox.nn.Shared`][] remain so.
+    The `g` of an [`equinox.nn.WeightNorm`][] is set to the norm of its new weight.
+    (For a weight of zeros this divides by zero, as [`equinox.nn.WeightNorm`][] always
+    does. A `g` whose weight is tied is not set.) Nodes that are tied by
+    [`equinox.nn.Shared`][] remain so.
 
     **Raises:**
 
-    A `ValueError` if no layer that is found and selected has such a parameter, if a
-    parameter does not have the shape that its layer made it with, or in the cases
-    above. A `TypeError` if an argument is of the wrong type. Exceptions that are raised
-    by an initialiser pass through, with a note that names the layer.
+    A `ValueError` if a layer cannot be drawn as its constructor would: if this does not
+    take the initialiser that is given, is that of a subclass which does not pass it on,
+    takes an argument that it keeps in no field of the same name (other than `key` and
+    `dtype`), changes an argument that it keeps, draws another array from `key`, or does
+    not make an array where the layer holds one. For a subclass, an empty dictionary
+    from `select` draws it by the constructor of its base class.
+
+    A `ValueError` if there is nothing to draw, or if `where` returns an array or a
+    module that occurs more than once. A `TypeError` or a `ValueError` for any other
+    result of `select`. Exceptions that are raised by an initialiser pass through, with
+    a note that names the layer.
     """
-    inits = dict(weight=weight_init, bias=bias_init)
-    kinds = tuple(k for k in inits if inits[k] is not None) or ("weight", "bias")
-    if select is not None and not takes(select, "path", "layer"):
-        raise TypeError(f"`select` must be a function of path and layer. Got {select}.")
-    found, drawn, unknown, count = [], [], [], Counter()
+    inits = dict(weight_init=weight_init, bias_init=bias_init)
+    parts, named = _find(model, where)
+    num_layers = num_drawn = 0
 
-    def visit(path: tuple, node: Any) -> Any:
-        is_below = lambda x: x is not node and (isinstance(x, Module) or callable(x))
-        pairs, treedef = jtu.tree_flatten_with_path(node, is_leaf=is_below)
-        num_drawn = len(drawn)
-        leaves = [visit(path + p, x) if is_below(x) else x for p, x in pairs]
-        new = jtu.tree_unflatten(treedef, leaves)
-        attributes = getattr(node, "__dict__", {})
-        where = jtu.keystr(path)
-        name = f"the `{type(node).__name__}` at `{where or '(the model itself)'}`"
-        if isinstance(node, _layers):
-            # Paths may print alike, or print an address, which differs between runs.
-            where = re.sub(" at 0x[0-9A-Fa-f]+", "", where)
-            count[where] += 1
-            digest = hashlib.sha256(f"{where} {count[where]}".encode()).digest()
-            layer_key = _fold_in(key, np.frombuffer(digest, np.uint32)[:2])
-            found.append(name)
-            if select is None or select(path, node):
-                new = visit_layer(name, new, layer_key)
-        elif isinstance(node, WeightNorm):
-            weight = getattr(new.layer, new.weight_name)
-            if weight is not getattr(node.layer, node.weight_name):
-                new = _renorm(new, weight)
-        elif isinstance(node, Shared):
-            if "weight" in kinds and len(drawn) > num_drawn:
-                new = _renorm_tied(node, new)
-        elif _hides_layer(node):
-            unknown.append(f"{name} (which hides a layer)")
-        elif any(isinstance(attributes.get(kind), _arrays) for kind in kinds):
-            unknown.append(name)
-        return new
+    def visit(path, node, is_inside):
+        nonlocal num_layers, num_drawn
+        is_inside = is_inside or id(node) in parts
+        flat, treedef = _flatten(node)
+        below = lambda p, x: visit(path + p, x, is_inside)
+        new = [below(p, x) if isinstance(x, Module) else x for p, x in flat]
+        if _is_layer(node, flat):
+            num_layers += 1
+            name = jtu.keystr(path)
+            chosen: Any = is_inside and (select is None or select(name, node))
+            if chosen is not False and chosen is not None:
+                # In a part of a container, it is not the layer that is named.
+                is_field = isinstance(path[-1:][0], jtu.GetAttrKey) if path else True
+                is_named = id(node) in named and (is_field or len(named) == 1)
+                layer = _Layer(node, name, inits, chosen, is_named)
+                drawn = layer.draw(node, _fold_in(key, num_layers))
+                num_drawn += any(x is not None for x in drawn)
+                new = [x if y is None else y for x, y in zip(new, drawn)]
+        new_node = jtu.tree_unflatten(treedef, new)
+        return _renorm(node, new_node) if isinstance(node, WeightNorm) else new_node
 
-    def visit_layer(name: str, layer: Any, layer_key: PRNGKeyArray) -> Any:
-        bases = [c for c in type(layer).__mro__ if issubclass(c, _layers)]
-        cls = next(c for c in bases if c.__module__.startswith("equinox."))
-        own_kinds, own_inits = kinds, inits
-        if isinstance(layer, _norms) and weight_init is not None and select is None:
-            # The scale of a norm does not count as a weight. If there is none as yet,
-            # then it is drawn by its default.
-            own_inits = inits | dict(weight=None)
-            if not isinstance(layer.weight, jax.ShapeDtypeStruct):
-                own_kinds = kinds[1:]
-        fields = [x for x in cls.__dataclass_fields__ if x.startswith(own_kinds)]
-        old = {x: getattr(layer, x) for x in fields}
-        old = {k: x for k, x in old.items() if not isinstance(x, SharedNode | None)}
-        if len(old) == 0:
-            return layer
-        # Unwrapped, since a type checker may have wrapped them.
-        inits_of = [inspect.unwrap(x.__init__) for x in (type(layer), cls)]
-        if select is None and inits_of[0] is not inits_of[1]:
-            unknown.append(f"{name} (a subclass with its own `__init__`)")
-            return layer
-        try:
-            new = _draw(cls, layer, old, own_inits, layer_key)
-        except Exception as e:
-            note = f"This was to draw {name}. To leave it out, use `select`."
-            if hasattr(e, "add_note"):
-                e.add_note(note)  # pyright: ignore
-            else:  # Python 3.10
-                e.args = (f"{e}\n{note}",)
-            raise
-        drawn.append(name)
-        get = lambda layer: [getattr(layer, x) for x in new]
-        return tree_at(get, layer, list(new.values()))
-
-    new_model = visit((), model)
-    if unknown and select is None:
-        hint = "Use `select` to choose layers; then all else is left as it is."
-        raise ValueError(f"Cannot reinitialise {', '.join(unknown)}. {hint}")
-    if not drawn:
-        what = f"no layer that is selected has a {' or '.join(kinds)}"
-        hint = "(The weight of a norm is its scale, and must be selected.)"
-        names = ", ".join(found[:9] + ["..."] * (len(found) > 9)) or "none"
-        raise ValueError(f"Nothing to draw: {what}. {hint} The layers are: {names}.")
-    return new_model
+    model = visit((), model, False)
+    if num_drawn == 0:
+        raise ValueError(
+            "Nothing was drawn: no layer that is selected has such a parameter. (The "
+            "weight of a norm is its scale, which `select` or `where` has to name.)"
+        )
+    return model
 
 
-def _draw(cls, layer, old, inits, key) -> dict[str, Any]:
-    """New values for some parameters of a layer, given the old ones.
-
-    What a layer knows of its parameters is in its `__init__`. So call that again.
-    """
-    arguments = inspect.signature(cls.__init__).parameters
-    names = [x for x in arguments if not x.startswith(("weight", "bias"))]
-    kwargs = {x: getattr(layer, x) for x in names if x in cls.__dataclass_fields__}
-    # Else the numbers of NumPy would be traced.
-    as_number = lambda x: x.item() if isinstance(x, np.generic) else x
-    kwargs = jtu.tree_map(as_number, kwargs)
-    # Cheap to make, for what is not asked for.
-    zeros = {f"{k}_init": jinit.zeros for k in inits if f"{k}_init" in arguments}
-    structs = cached_filter_eval_shape(cls, **kwargs, **zeros, key=key)
-    # Of one dtype each; and of one number of further axes, if the layer is stacked.
-    groups = {}
-    for name, value in old.items():
-        shape: Any = getattr(value, "shape", None)
-        made: Any = getattr(getattr(structs, name), "shape", None)
-        is_array = isinstance(value, _arrays) and made is not None
-        if not is_array or shape[len(shape) - len(made) :] != made:
-            was = f"but the layer was made with shape {made}"
-            raise ValueError(f"`{name}` is {tree_pformat(value)}, {was}.")
-        batch = shape[: len(shape) - len(made)]
-        # In 32-bit mode, NumPy has dtypes that JAX has not.
-        dtype = jax.dtypes.canonicalize_dtype(value.dtype)
-        groups.setdefault((dtype, batch), []).append(name)
-    new = {}
-    for (dtype, batch), names in groups.items():
-        given = {k: x for k, x in inits.items() if any(n.startswith(k) for n in names)}
-        given = zeros | {f"{k}_init": init for k, init in given.items()}
-
-        def make(key):
-            made = cls(**kwargs, **given, dtype=dtype, key=key)
-            return {name: getattr(made, name) for name in names}
-
-        for _ in batch:
-            make = jax.vmap(make)
-        new |= make(jrandom.split(key, batch) if batch else key)
-    for name, value in new.items():
-        if value.dtype != old[name].dtype and not isinstance(value, jax.core.Tracer):
-            new[name] = np.asarray(value, old[name].dtype)
-    return new
+def _find(model, where) -> tuple[set, set]:
+    """The modules in which to draw, and what `where` itself names."""
+    if where is None:
+        return {id(model)}, set()
+    nodes = []
+    jtu.tree_leaves(model, is_leaf=nodes.append)  # Is called on every node.
+    count = Counter(map(id, nodes))
+    named = jtu.tree_leaves(where(model), is_leaf=lambda x: id(x) in count)
+    parts = jtu.tree_leaves(named, is_leaf=lambda x: isinstance(x, Module))
+    for x in parts:
+        if _is_array(x) or (_has_array(x) and count[id(x)] != 1):
+            raise ValueError(
+                "`where` must return modules, or containers of them, each of which "
+                f"occurs once in the model. Got {x}."
+            )
+    return set(map(id, parts)), set(map(id, named))
 
 
-@jax.jit
-def _fold_in(key, words) -> PRNGKeyArray:
-    return jrandom.fold_in(jrandom.fold_in(key, words[0]), words[1])
+def _flatten(node) -> tuple[list, Any]:
+    is_below = lambda x: x is not node and isinstance(x, Module)
+    return jtu.tree_flatten_with_path(node, is_leaf=is_below)
 
 
-def _renorm(node, weight) -> WeightNorm:
-    """As `node` is made of a layer with this weight."""
-    if not isinstance(node.g, _arrays):
-        return node
-    # Also if it is stacked: there are as many members in the weight.
-    axes = tuple(i for i, size in enumerate(node.g.shape) if size == 1)
-    norm = lambda x: jnp.sqrt(jnp.sum(jnp.abs(x) ** 2, axes, keepdims=True))
-    g = norm(weight) if isinstance(weight, _arrays) else None
-    if g is None or g.shape != node.g.shape:
-        what = "the weight of a `WeightNorm` is tied in a way that cannot be followed"
-        raise ValueError(f"Cannot reinitialise: {what}. Use `select` to leave it out.")
-    return tree_at(lambda x: x.g, node, g.astype(node.g.dtype))
+def _holds(flat, kind) -> bool:
+    """Whether a module has weights or biases. (A box counts only by its very name.)"""
+    is_named = lambda name, x: name.startswith(kind) if _is_array(x) else name == kind
+    return any(is_named(path[0].name, x) and _has_array(x) for path, x in flat)
 
 
-def _renorm_tied(old, new) -> Shared:
-    """Does the same where a new weight is tied, and so only known to `Shared`."""
-    weight_of = lambda node: getattr(node.layer, node.weight_name)
-    is_tied = lambda node: (
-        isinstance(node, WeightNorm) and isinstance(weight_of(node), SharedNode)
-    )
-    # Else not called, as it may not be possible while arrays are abstract.
-    if not any(map(is_tied, jtu.tree_leaves(new.pytree, is_leaf=is_tied))):
-        return new
-
-    def renorm(tied, x, y):
-        is_new = is_tied(tied) and weight_of(x) is not weight_of(y)
-        return _renorm(tied, weight_of(x)) if is_new else tied
-
-    pytree = jtu.tree_map(renorm, new.pytree, new(), old(), is_leaf=is_tied)
-    return tree_at(lambda x: x.pytree, new, pytree)
-
-
-def _hides_layer(x, depth=5) -> bool:
-    """Whether a callable holds a layer that is not part of it as a PyTree."""
-    if depth == 0 or (isinstance(x, Module) and not isinstance(x, _JitWrapper)):
+def _is_layer(node, flat) -> bool:
+    if not isinstance(node, Module):
         return False
-    names = ["func", "__wrapped__", "__self__"]
-    names += ["args", "keywords"] if type(x) is partial else []
-    is_layer = lambda y: isinstance(y, _layers)
-    leaves = jtu.tree_leaves([getattr(x, n, None) for n in names], is_leaf=is_layer)
-    hides = lambda y: is_layer(y) or (callable(y) and _hides_layer(y, depth - 1))
-    return any(map(hides, leaves))
+    takes_init = _takes_init(type(node)) and any(_is_array(x) for _, x in flat)
+    return takes_init or _holds(flat, "weight") or _holds(flat, "bias")
+
+
+class _Layer:
+    """A layer that is drawn by calling its constructor again.
+
+    `inits` holds an initialiser for each thing to draw: `"bias"`, `"matrix"` for
+    weights with at least two axes, and `"weight"` for all weights, so also for scales.
+    `None` is the default.
+    """
+
+    def __init__(self, node, path, inits, chosen, is_named):
+        cls = type(node)
+        self.name = f"`{cls.__module__}.{cls.__qualname__}` at `{path or '(root)'}`"
+        own = {} if chosen is True else chosen
+        if not isinstance(own, Mapping) or not own.keys() <= inits.keys():
+            raise (ValueError if isinstance(own, Mapping) else TypeError)(
+                "`select` must return `True`, `False`, `None`, or a dictionary with "
+                f"any of `weight_init` and `bias_init`. Got {own!r} for {self.name}."
+            )
+        weight_init, bias_init = {**inits, **own}.values()
+        given = dict(matrix=weight_init, bias=bias_init)
+        if is_named or "weight_init" in own:
+            given["weight"] = weight_init
+        self.inits = {kind: init for kind, init in given.items() if init is not None}
+        if not self.inits and not own:
+            self.inits = dict.fromkeys(("matrix", "bias", "weight"))
+        bases = [c for c in cls.__mro__ if issubclass(c, Module) and _takes_init(c)]
+        self.cls = bases[0] if chosen is not True and bases else cls
+        takes_init = self.cls in bases
+        self.arguments = _signature(self.cls).keys() if takes_init else set()
+        self.error = None
+        self.is_partial = any(map(_is_mapping, self.inits.values()))
+        maker = next(c for c in self.cls.__mro__ if "__init__" in vars(c))
+        self.is_own = not maker.__module__.startswith("equinox.")
+
+    def refuse(self, why) -> ValueError:
+        return ValueError(
+            f"Cannot draw {self.name}: {why}. (To leave it as it is, let `select` "
+            "return `False`. To draw it as its base class, let it return a dictionary.)"
+        )
+
+    def draw(self, layer, key) -> list:
+        """The new leaves of a layer or of a stack, `None` if they stay as they are."""
+        new = self.draw_member(layer, key)
+        if new is None:
+            sizes = {x.shape[:1] for x in jtu.tree_leaves(layer) if _is_array(x)}
+            if len(sizes) != 1 or () in sizes:
+                why = self.error or "the shapes or dtypes differ"
+                raise self.refuse(f"its constructor makes something else ({why})")
+            arrays, rest = partition(layer, is_array)
+            member = lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
+            rest = jtu.tree_map(lambda x: member(x) if _is_struct(x) else x, rest)
+            fn = lambda key, arrays: self.draw(combine(arrays, rest), key)
+            new = filter_vmap(fn)(jrandom.split(key, *sizes), arrays)
+        return new
+
+    def draw_member(self, layer, key) -> list | None:
+        """The same, or `None` if this is not a single layer."""
+        flat, _ = _flatten(layer)
+        new: list[Any] = [None] * len(flat)
+        if not self.inits:
+            return new
+        # Each array is cast to its own dtype, which is no wider.
+        dtypes = [x.dtype for _, x in flat if _is_array(x)]
+        width = lambda x: (jnp.issubdtype(x, jnp.inexact), x.itemsize)
+        dtype = _canonical(max(filter(_is_number, dtypes), key=width, default=float))
+        is_plain = lambda x: isinstance(getattr(layer, x, None), bool | Number | str)
+        names = {x for x in self.arguments if x not in _not_kept or is_plain(x)}
+        names = names if self.is_own else names & vars(layer).keys()
+        try:
+            kwargs = {name: getattr(layer, name) for name in names}
+            made = _trace(self.cls, kwargs, dtype, key)
+        except Exception as e:
+            self.error = self.error or e
+            return None
+        inits = dict(self.inits)
+        has_matrix = any("matrix" in use for _, use in made.values())
+        if "matrix" in inits and (isinstance(layer, _norms) or not has_matrix):
+            # It only has a scale. If that is abstract, then it is drawn by its default.
+            del inits["matrix"]
+            is_struct = any(_is_struct(x) for _, x in flat)
+            inits = {"weight": None, **inits} if is_struct else inits
+        drawn = self.find(flat, made, inits)
+        for path, x in (flat[i] for i in drawn):
+            y, _ = made[path]
+            if x.shape != y.shape or not np.can_cast(y.dtype, x.dtype, "same_kind"):
+                return None
+        if drawn:
+            is_struct = any(_is_struct(flat[i][1]) for i in drawn)
+            with jax.debug_nans(False):
+                arrays = self.build(kwargs, dtype, key, inits, is_struct)
+                for i in drawn:
+                    path, x = flat[i]
+                    y = arrays[path].astype(_canonical(x.dtype))
+                    is_whole = is_struct or not (self.is_own or self.is_partial)
+                    new[i] = y if is_whole else jnp.where(jnp.isnan(y), x, y)
+        return new
+
+    def find(self, flat, made, inits) -> list[int]:
+        """Which leaves to draw: those that depend on what is given."""
+        found, drawn = set(), []
+        # What has no argument is drawn with all else, or otherwise left alone.
+        lacks = [k for k in _kinds if inits.get(k, "") is None]
+        lacks = tuple(k for k in lacks if f"{k}_init" not in self.arguments)
+        others = tuple(k for k in _kinds if not inits.keys() & _kinds[k])
+        for i, (path, x) in enumerate(flat):
+            _, uses = made.get(path, (None, set()))
+            if path in made and path[0].name.startswith(lacks):
+                uses = inits.keys()
+            found |= uses
+            if uses & inits.keys() and not isinstance(x, SharedNode):
+                if not _is_array(x):
+                    raise self.refuse(f"its constructor makes an array for {x}")
+                drawn.append(i)
+            elif uses == {"key"} and not path[0].name.startswith(others):
+                raise self.refuse(f"its constructor draws its `{path[0].name}` again")
+        is_scale = lambda x: "weight" not in self.inits and _is_array(x) and x.ndim < 2
+        for kind, names in _kinds.items():
+            held = [(p, x) for p, x in flat if kind == "bias" or not is_scale(x)]
+            if _holds(held, kind) and self.inits.keys() & names and not found & names:
+                raise self.refuse(f"its constructor draws no {kind} by `{kind}_init`")
+        return drawn
+
+    def build(self, kwargs, dtype, key, inits, is_struct) -> dict[tuple, Any]:
+        """Calls the constructor, with NaN for whatever stays as it is."""
+        rest = None if is_struct else _nan
+        weight, bias = (inits.get(kind, rest) for kind in _kinds)
+        if "matrix" in inits:
+            weight = _by_ndim(inits.get("weight", _nan), inits["matrix"])
+        if self.is_partial and not is_struct:
+            weight, bias = (
+                _Partial(x) if _is_mapping(x) else x for x in (weight, bias)
+            )
+        try:
+            made = _make(self.cls, kwargs, dtype, key, weight, bias)
+        except Exception as e:
+            add_note(e, f"This was to draw {self.name}. To leave it out, use `select`.")
+            raise
+        for name, x in kwargs.items() if self.is_own else ():
+            y = getattr(made, name, None)
+            is_equal = y is x or tree_equal(x, y)
+            if isinstance(is_equal, jax.core.Tracer) or not is_equal:
+                raise self.refuse(f"its constructor changes its `{name}` again")
+        return dict(jtu.tree_flatten_with_path(made)[0])
+
+
+def _make(cls, kwargs, dtype, key, weight_init, bias_init) -> Module:
+    """Calls the constructor of a layer. (`None` is the default.)"""
+    inits = dict(weight_init=weight_init, bias_init=bias_init)
+    inits = {name: init for name, init in inits.items() if init is not None}
+    others = dict(inits, dtype=dtype, key=key)
+    return cls(**kwargs, **{k: x for k, x in others.items() if k in _signature(cls)})
+
+
+def _trace(cls, kwargs, dtype, key) -> dict[tuple, tuple]:
+    """The arrays that the constructor of a layer makes, and what each depends on."""
+    args = (cls, tuple(kwargs.items()), dtype, key.dtype, key.shape)
+    try:
+        hash(args)
+    except TypeError:
+        return _uncached_trace(*args)
+    return _cached_trace(*args)
+
+
+def _uncached_trace(cls, kwargs, dtype, key_dtype, key_shape) -> dict[tuple, tuple]:
+    def fn(weight, matrix, bias, key):
+        full = lambda x: lambda key, shape, dtype=float: jnp.full(shape, x, dtype)
+        weight_init = _by_ndim(full(weight), full(matrix))
+        return _make(cls, dict(kwargs), dtype, key, weight_init, full(bias))
+
+    if not _takes_init(cls):
+        return {}
+    zero, key = jnp.zeros(()), jax.ShapeDtypeStruct(key_shape, key_dtype)
+    closed, made, _ = filter_make_jaxpr(fn)(zero, zero, zero, key)
+    names = ({"weight"}, {"weight", "matrix"}, {"bias"}, {"key"})
+    uses = dict(zip(map(id, closed.jaxpr.invars), names))
+    for eqn in closed.jaxpr.eqns:
+        used = set().union(*(uses.get(id(x), set()) for x in eqn.invars))
+        uses.update((id(x), used) for x in eqn.outvars)
+    arrays, _ = jtu.tree_flatten_with_path(made)
+    outvars = closed.jaxpr.outvars
+    return {p: (x, uses.get(id(y), set())) for (p, x), y in zip(arrays, outvars)}
+
+
+_cached_trace = ft.lru_cache(_uncached_trace)
+
+
+def _by_ndim(scale, matrix):
+    """An initialiser of scales, which have fewer than two axes, and of matrices."""
+    if scale is matrix or not callable(matrix):
+        return matrix
+    return lambda key, shape, dtype=float: draw(
+        scale if len(shape) < 2 else matrix, key, shape, dtype, name="weight_init"
+    )
+
+
+def _nan(key, shape, dtype=float):
+    return jnp.full(shape, jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
+
+
+class _Partial(dict):
+    """A mapping by name, with NaN for the names that it does not have."""
+
+    def get(self, name, default=None):
+        return super().get(name) or _nan
+
+    __getitem__ = get
+
+
+def _renorm(old, new) -> WeightNorm:
+    """Sets the `g` of a `WeightNorm` to the norm of its weight, if that is new."""
+    weight = getattr(new.layer, new.weight_name)
+    if weight is getattr(old.layer, old.weight_name):
+        return new
+    axes = tuple(i for i, size in enumerate(new.g.shape) if size == 1)
+    g = jnp.sqrt(jnp.sum(jnp.abs(weight) ** 2, axes, keepdims=True))
+    return tree_at(lambda node: node.g, new, g.astype(new.g.dtype))

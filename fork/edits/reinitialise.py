@@ -1,4 +1,4 @@
-"""Commit three: `equinox.nn.reinitialise`."""
+"""Commit four: `equinox.nn.reinitialise`."""
 
 from fork.codemod import AppendToSection, FileEdits, InsertLines, LineEdits
 from fork.edits.commit import Commit
@@ -21,7 +21,7 @@ TRICKS = LineEdits(
             "## Custom parameter initialisation",
             """
 Nor are any arguments needed for a large, complicated model: \
-[`equinox.nn.reinitialise`][] finds its layers, and draws their parameters anew.
+[`equinox.nn.reinitialise`][] finds its layers, and draws their parameters again.
 ```python
 model = eqx.nn.reinitialise(
     model, weight_init=lecun_normal, bias_init=eqx.nn.init.zeros, key=key
@@ -35,10 +35,10 @@ model = eqx.nn.reinitialise(
 REINITIALISE = Commit(
     subject="Add `eqx.nn.reinitialise`, for whole models",
     body="""\
-Draws the parameters of the layers in a model afresh, e.g. to set all biases to zero,
-without threading an argument through the model. Compared with `tree_at` it finds all
-kinds of layers, asks for each of them as the layer would, and handles those that are
-stacked, wrapped or tied.
+Draws the parameters of the layers in a model again, e.g. to set all biases to zero,
+without threading an argument through the model. A layer is anything that holds weights
+or biases, and is drawn by its own constructor. So it works for anyone's layers, for
+stacked layers, and for abstract ones.
 
 See #179, #387, #622.
 """,

@@ -147,15 +147,25 @@ def check_reinitialise(name, model):
     layers = []
 
     def every(path, layer):
-        """Selects also norms, for their scale; and leaves out other modules."""
+        """Selects the layers of Equinox, and of these also the scales of norms."""
+        if not type(layer).__module__.startswith("equinox."):
+            return False
         layers.append(path)
-        return True
+        return {"weight_init": eqx.nn.init.normal(0.5)}
+
+    def biases_only(path, layer):
+        return bool(every(path, layer))
+
+    def is_kind(kind):
+        keystr = jax.tree_util.keystr
+        is_named = lambda path: getattr(path[-1], "name", "").startswith(kind)
+        return lambda path: is_named(path) and keystr(path[:-1]) in layers
 
     flatten = lambda tree: jax.tree_util.tree_flatten_with_path(
         eqx.filter(tree, eqx.is_array)
     )
 
-    def check(is_kind, is_new, **kwargs):
+    def check(is_drawn, is_new, **kwargs):
         """Draws one kind of parameter, and nothing else."""
         new_leaves, new_structure = flatten(eqx.nn.reinitialise(model, **kwargs))
         again, _ = flatten(eqx.nn.reinitialise(model, **kwargs))
@@ -165,19 +175,19 @@ def check_reinitialise(name, model):
         num_drawn = 0
         for (path, old), (_, new) in zip(old_leaves, new_leaves, strict=True):
             assert old.shape == new.shape and old.dtype == new.dtype
-            assert is_new(old, new) if is_kind(path) else np.array_equal(old, new), path
-            num_drawn += is_kind(path)
+            assert is_new(old, new) if is_drawn(path) else np.array_equal(old, new), (
+                path
+            )
+            num_drawn += is_drawn(path)
         assert num_drawn > 0
         return num_drawn
 
     key = jr.PRNGKey(1)
-    is_bias = lambda path: getattr(path[-1], "name", "").startswith("bias")
     is_zero = lambda old, new: not np.any(new)
-    biases = check(is_bias, is_zero, bias_init=eqx.nn.init.zeros, key=key)
-    is_weight = lambda path: path[:-1] in layers and path[-1].name.startswith("weight")
+    zeros = dict(bias_init=eqx.nn.init.zeros, select=biases_only, key=key)
+    biases = check(is_kind("bias"), is_zero, **zeros)
     differs = lambda old, new: not np.array_equal(old, new)
-    init = dict(weight_init=eqx.nn.init.normal(0.5), select=every, key=key)
-    weights = check(is_weight, differs, **init)
+    weights = check(is_kind("weight"), differs, select=every, key=key)
     print(f"{name}: {biases} biases zero, {weights} weights drawn", file=sys.stderr)
 
 

@@ -80,9 +80,9 @@ def test_examples_of_tricks():
     run("\n".join(code))
 
 
-def test_the_five_use_cases():
+def test_the_use_cases():
     code = examples(PULL_REQUEST)
-    assert len(code) == 5
+    assert len(code) == 2
     assert all("# Before" in x and "# After" in x for x in code)
 
 

@@ -79,10 +79,16 @@ def test_series_applies(checkout, tmp_path):
     assert snapshot(checkout) == before
     assert len(patches) == len(COMMITS)
     git(checkout, "am", *patches)
-    log = git(checkout, "log", "--reverse", "--format=%s%n%n%b%x00", "main~3..main")
+    log = git(
+        checkout,
+        "log",
+        "--reverse",
+        "--format=%s%n%n%b%x00",
+        f"main~{len(COMMITS)}..main",
+    )
     for commit, message in zip(COMMITS, log.split("\0"), strict=False):
         assert message.strip() == f"{commit.subject}\n\n{commit.body}".strip()
-    changed = set(git(checkout, "diff", "--name-only", "main~3").split())
+    changed = set(git(checkout, "diff", "--name-only", f"main~{len(COMMITS)}").split())
     assert changed == set(changed_files()) | set(new_files())
     for path in new_files():
         assert (checkout / path).read_bytes() == (ROOT / path).read_bytes()
@@ -211,7 +217,9 @@ def test_an_anchor_that_is_gone(checkout, tmp_path, path, old, new, match, num):
     file = checkout / path
     file.write_text(file.read_text().replace(old, new))
     errors = check(str(checkout))
-    assert [error is not None for error in errors] == [i == num for i in range(3)]
+    assert [error is not None for error in errors] == [
+        i == num for i in range(len(COMMITS))
+    ]
     assert f"{checkout}: {path}: {match}" in errors[num]
     assert match in table({"here": errors}).replace("\n", " ")
     done = fork("check", checkout, PIN.version)

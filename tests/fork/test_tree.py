@@ -128,7 +128,7 @@ def test_diff_applies(site, texts, tmp_path):
     "path, old, new, match",
     [
         ("_linear.py", "default_init(wkey", "draw(wkey", "Linear: replace .*default_"),
-        ("_linear.py", "if use_bias else", "if bias else", "Linear: replace .*bkey"),
+        ("_linear.py", "default_init(bkey", "draw(bkey", "Linear: replace .*bkey"),
         ("_linear.py", "- `key`: A", "- `rng`: A", "Linear: document before `key`"),
         ("_conv.py", "class Conv3d", "class Conv_3d", "Conv3d: find its `__init__`"),
         ("_mlp.py", "make_hidden_layer", "make", "MLP: .*`make_hidden_layer`"),
@@ -136,8 +136,8 @@ def test_diff_applies(site, texts, tmp_path):
         ("_attention.py", "output_size,\n", "out_size,\n", "MultiheadAttention: forw"),
         ("_rnn.py", "ihkey, hhkey, bkey =", "a, b, c =", "LSTMCell: insert after `ih"),
         ("_embedding.py", "jrandom.normal(", "normal(", "Embedding: replace"),
-        ("_normalisation.py", "jnp.ones(chan", "jnp.full(chan", "GroupNorm: replace"),
-        ("_batch_norm.py", "self.bias = ", "self.b = ", "BatchNorm: replace"),
+        ("_normalisation.py", "jnp.zeros(chan", "jnp.full(chan", "GroupNorm: insert"),
+        ("_batch_norm.py", "self.bias = ", "self.b = ", "BatchNorm: insert"),
     ],
 )
 def test_an_anchor_that_is_gone(site, tmp_path, path, old, new, match):

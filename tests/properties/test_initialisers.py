@@ -105,7 +105,7 @@ def test_zero_sizes(getkey):
         conv = eqx.nn.Conv2d(3, 0, 2, weight_init=initialiser, key=getkey())
         assert conv.weight.shape == (0, 3, 2, 2)
         for shape in [(0, 3), (3, 0), (0, 3, 3)]:
-            assert initialiser(getkey(), shape).shape == shape
+            assert init.draw(initialiser, getkey(), shape).shape == shape
 
 
 def test_sparse(getkey):
@@ -160,23 +160,15 @@ def test_one_trace_for_equal_initialisers(getkey):
         assert num_traces == 1
 
 
-def test_bad_types(getkey):
-    for bad in ("0.1", None, 1j, True, [1.0], getkey, jnp.array(True)):
-        for make in (init.normal, init.orthogonal, lambda x: init.uniform(0.0, x)):
-            with pytest.raises(TypeError):
-                make(bad)  # pyright: ignore
+def test_bad_modes(getkey):
     for bad in ("fan", "FAN_IN", None):
         with pytest.raises((TypeError, ValueError), match="mode"):
             init.variance_scaling(1, bad, "normal")  # pyright: ignore
         with pytest.raises((TypeError, ValueError), match="distribution"):
             init.variance_scaling(1, "fan_in", bad)  # pyright: ignore
-    with pytest.raises(TypeError, match="`shape` must be a tuple.*is an initialiser"):
-        init.zeros()
-    with pytest.raises(TypeError, match="`shape` must be a tuple.*Got 5"):
-        init.normal()(getkey(), 5)
 
 
-def test_mistakes_for_absent_parameters():
+def test_absent_parameters(getkey):
     for make in (
         ft.partial(eqx.nn.LayerNorm, 6, use_weight=False, use_bias=False),
         ft.partial(eqx.nn.RMSNorm, 6, use_weight=False, use_bias=False),
@@ -186,10 +178,12 @@ def test_mistakes_for_absent_parameters():
         ),
     ):
         for argument in ("weight_init", "bias_init"):
-            with pytest.raises(TypeError, match=argument):
-                make(**{argument: init.normal})
             layer = make(**{argument: init.normal()})
             assert layer.weight is None and layer.bias is None
+    spy = Spy()
+    eqx.nn.Linear(3, 4, use_bias=False, bias_init=spy, key=getkey())
+    eqx.nn.GRUCell(3, 4, use_bias=False, bias_init=spy, key=getkey())
+    assert spy.shapes == []
 
 
 def test_sweep_without_key():
@@ -227,17 +221,13 @@ def test_constant(getkey):
     assert (linear.weight == array[:, None]).all() and (linear.bias == array).all()
     assert (init.constant(1 + 2j)(getkey(), (2,), jnp.complex64) == 1 + 2j).all()
     assert init.constant(2)(getkey(), (2,), jnp.int8).dtype == jnp.int8
-    with pytest.raises(TypeError, match="float32"):
+    with pytest.raises(TypeError):
         init.constant(1j)(getkey(), (2,), jnp.float32)
-    with pytest.raises(TypeError, match="int32"):
-        init.constant(0.5)(getkey(), (2,), jnp.int32)
     with pytest.raises(OverflowError):
         init.constant(1000)(getkey(), (2,), jnp.int8)
     for shape in [(2, 2), (), (2,)]:
-        with pytest.raises(ValueError, match="does not broadcast"):
+        with pytest.raises(ValueError):
             init.constant(array)(getkey(), shape)
-    with pytest.raises(TypeError):
-        init.constant("zeros")  # pyright: ignore
 
 
 def test_sweep_and_gradient(getkey):
@@ -269,8 +259,6 @@ def test_sweep_and_gradient(getkey):
     sparsity = jnp.array([0.0, 0.5, 1.0])
     num_zeros = (eqx.filter_vmap(draw)(init.sparse(sparsity)) == 0).sum(axis=(1, 2))
     assert num_zeros.tolist() == [0, 1250, 2500]
-    with pytest.raises(ValueError, match="does not broadcast.*filter_vmap"):
-        draw(init.uniform(-1.0, jnp.ones(2)))
 
 
 @norms
@@ -281,7 +269,7 @@ def test_norm_mistakes(make, shape, getkey):
     for kwargs in ({}, {"key": getkey()}):
         with pytest.raises(ZeroDivisionError, match="^as it is"):
             make(weight_init=raises, **kwargs)
-        with pytest.raises(TypeError, match="cannot be drawn as float32"):
+        with pytest.raises(TypeError):
             make(weight_init=init.constant(1j), **kwargs)
         with pytest.raises(ValueError, match="`bias_init`.*\\(7,\\)"):
             make(bias_init=lambda k, s, d: jnp.ones(7), **kwargs)
@@ -298,27 +286,12 @@ def test_keyword_only():
             assert param.kind is param.KEYWORD_ONLY and param.default is None
 
 
-def test_mistakes_for_absent_biases(getkey):
-    kwargs: dict[str, Any] = dict(use_bias=False, key=getkey())
-    for bias_init in ("zeros", init.he_normal):
-        kwargs["bias_init"] = bias_init
-        with pytest.raises(TypeError, match="bias_init"):
-            eqx.nn.Linear(3, 4, **kwargs)
-        with pytest.raises(TypeError, match="bias_init"):
-            eqx.nn.Conv1d(3, 4, 3, **kwargs)
-    spy = Spy()
-    eqx.nn.Linear(3, 4, use_bias=False, bias_init=spy, key=getkey())
-    assert spy.shapes == []
-
-
 @pytest.mark.parametrize("cls", [eqx.nn.GRUCell, eqx.nn.LSTMCell])
 def test_cell_mistakes(cls, getkey):
     make = ft.partial(cls, 3, 5, key=getkey())
     for argument in ("weight_init", "bias_init"):
-        with pytest.raises(TypeError, match=f"{argument}.*did you mean `he_normal"):
-            make(**{argument: init.he_normal})
-    with pytest.raises(TypeError, match="bias_init"):
-        make(use_bias=False, bias_init=init.he_normal)
+        with pytest.raises(TypeError, match=f"`{argument}` must be a function"):
+            make(**{argument: init.normal})
     wrong_shape = lambda key, shape, dtype: jnp.zeros((15, 3), dtype)
     with pytest.raises(ValueError, match="of shape \\(3, 5\\).*Got \\(15, 3\\)"):
         make(weight_init=wrong_shape)
@@ -351,7 +324,7 @@ def test_geometric_mean_of_fans(getkey):
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 def test_scale_of_delta_orthogonal(dtype, getkey):
-    out = init.delta_orthogonal(2.0)(getkey(), (3, 4, 4), dtype)[1]
+    out = init.draw(init.delta_orthogonal(2.0), getkey(), (3, 4, 4), dtype)[1]
     gram = np.asarray(out, np.float32).T @ np.asarray(out, np.float32)
     assert np.allclose(gram, 4 * np.eye(4), atol=0.1)
 
@@ -371,9 +344,9 @@ def test_gain_of_what_does_not_act_elementwise():
 
 
 def test_numbers_of_numpy(getkey):
-    with pytest.raises(OverflowError):
-        init.constant(np.int64(300))(getkey(), (2,), jnp.int8)
-    assert init.constant(np.float32(0.5)) == init.constant(0.5)
+    assert (init.normal(np.float32(0.5))(getkey(), (9,)) != 0).all()
+    with pytest.raises(ValueError, match="`minval` must be at most `maxval`"):
+        init.uniform(np.float32(1), np.array(0.0))
 
 
 def test_any_sequence(getkey):

@@ -60,7 +60,7 @@ def x64(dtype):
 def test_dtypes_and_transformations(initialiser, dtype, getkey):
     with x64(dtype):
         for shape in [(3, 3, 4), (0, 3, 3), (3, 0, 3), (3, 3, 0)]:
-            out = initialiser(getkey(), shape, dtype)
+            out = init.draw(initialiser, getkey(), shape, dtype)
             assert out.shape == shape and out.dtype == dtype and not out.weak_type
             assert jnp.isfinite(out).all()
 

@@ -1,9 +1,35 @@
-import abc
+r"""Initialisers, for the `weight_init` and `bias_init` arguments of layers.
+
+An initialiser is any function `init(key, shape, dtype)`, as in `jax.nn.initializers`.
+Those here are values, which can be compared, hashed, printed and pickled. Their numbers
+can be JAX arrays, to `vmap` over or to differentiate.
+
+- `zeros`: zero throughout.
+- `ones`: one throughout.
+- `constant(value)`: one value throughout.
+- `identity(scale)`: the identity matrix, at the centre of a convolution.
+- `uniform(minval, maxval)`: uniform between two values.
+- `normal(stddev)`: normal with mean zero.
+- `truncated_normal(stddev, lower, upper)`: the same, cut off on both sides.
+- `sparse(sparsity, stddev)`: normal, with part of each row set to zero.
+- `fan_in_uniform()`: the distribution of the default weights of most layers.
+- `variance_scaling(scale, mode, distribution)`: a variance of `scale / fan`.
+- `glorot_uniform()`, `glorot_normal()`: variance scaling by the mean of both fans.
+- `xavier_uniform()`, `xavier_normal()`: other names of these.
+- `he_uniform()`, `he_normal()`: variance scaling for ReLU.
+- `kaiming_uniform()`, `kaiming_normal()`: other names of these.
+- `lecun_uniform()`, `lecun_normal()`: variance scaling for linear layers and SELU.
+- `orthogonal(scale)`: an orthogonal matrix.
+- `delta_orthogonal(scale)`: the same, at the centre of a convolution.
+- `blocks(init, num_blocks)`: several matrices side by side, each drawn by `init`.
+- `draw(init, key, shape, dtype)`: calls an initialiser, and checks what it returns.
+- `calculate_gain(nonlinearity)`: the recommended gain for a nonlinearity.
+- `Initializer`: the type of an initialiser.
+"""
+
 import math
-import sys
-from collections.abc import Callable, Iterable
-from numbers import Real
-from typing import Any, get_args, Literal
+from collections.abc import Callable
+from typing import get_args, Literal
 
 import jax
 import jax.nn.initializers as jinit
@@ -12,82 +38,43 @@ import jax.random as jrandom
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from ..._misc import default_floating_dtype
-from ..._module import field, Module
-from .._initialise import at_least_32_bits, keeps_kind
-from .._misc import default_init
+from .._module import field, Module
+from ._initialise import blocks as blocks, draw as draw, Initializer as Initializer
+from ._misc import default_init
 
 
-class AbstractInitialiser(Module):
-    """Base of the initialisers here: each consists of numbers, and draws by them."""
-
-    def __call__(self, key: Any = None, shape: Any = None, dtype: Any = None) -> Array:
-        """**Arguments:**
-
-        - `key`: A `jax.random.PRNGKey` used to draw the values.
-        - `shape`: The shape to draw. That of a weight is `(*spatial, in, out)`.
-        - `dtype`: The dtype to draw. Defaults to either `jax.numpy.float32` or
-            `jax.numpy.float64` depending on whether JAX is in 64-bit mode.
-
-        **Returns:**
-
-        A JAX array of shape `shape` and dtype `dtype`.
-        """
-        if not isinstance(shape, Iterable):
-            hint = f"(`{self}` is an initialiser: give it to a layer as it is.)"
-            raise TypeError(f"`shape` must be a tuple. Got {shape!r}. {hint}")
-        shape = tuple(shape)
-        for value in vars(self).values():
-            fits = [m in (1, n) for m, n in zip(np.shape(value)[::-1], shape[::-1])]
-            if not all(fits) or len(fits) < np.ndim(value):
-                hint = "To try several values, use `equinox.filter_vmap`."
-                raise ValueError(f"`{self}` does not broadcast to {shape}. {hint}")
-        dtype = default_floating_dtype() if dtype is None else dtype
-        return jnp.zeros(shape, dtype) if 0 in shape else self._draw(key, shape, dtype)
-
-    @abc.abstractmethod
-    def _draw(self, key, shape, dtype) -> Array: ...
-
-    def __hash__(self) -> int:
-        # Unlike that of `Module`, also for arrays.
-        return hash((type(self), *map(np.shape, vars(self).values())))
-
-
-class constant(AbstractInitialiser):
+class constant(Module):
     """Sets every element to a given value. As `jax.nn.initializers.constant`.
 
-    `equinox.nn.init.zeros` is `constant(0)`, which sets every element to zero.
-    `equinox.nn.init.ones` is `constant(1)`, which sets every element to one.
+    `equinox.nn.init.zeros` is `constant(0)`, and `equinox.nn.init.ones` is
+    `constant(1)`.
 
     !!! example
 
         ```python
         eqx.nn.Linear(64, 32, bias_init=eqx.nn.init.constant(0.1), key=key)
         ```
+
+    !!! warning
+
+        An array is in JAX's layout: `constant(W)` as the `weight_init` of a
+        [`equinox.nn.Linear`][] sets `linear.weight` to `W.T`. To set a parameter to an
+        array as it is, use [`equinox.tree_at`][].
+
+    **Arguments:**
+
+    - `value`: A number, or an array that broadcasts to the shape that is drawn.
+
+    **Raises:**
+
+    When called: a `TypeError` if `value` is complex and the dtype is not, and an
+    `OverflowError` if it is an integer beyond the bounds of the dtype.
     """
 
-    value: int | float | complex | Array
+    value: ArrayLike
 
-    def __init__(self, value: ArrayLike):
-        """**Arguments:**
-
-        - `value`: A number, or an array that broadcasts to the shape that is drawn.
-
-        **Raises:**
-
-        Whatever JAX raises if `value` is not a number or an array. When used: a
-        `TypeError` if it cannot be cast to the dtype that is drawn (complex to real, or
-        floating point to integer), an `OverflowError` if it is an integer beyond the
-        bounds of that dtype, and a `ValueError` if it does not broadcast to the shape.
-        """
-        value = value.item() if isinstance(value, np.generic) else value
-        is_number = isinstance(value, int | float | complex)
-        self.value = value if is_number else jnp.asarray(value)
-
-    def _draw(self, key, shape, dtype) -> Array:
-        if not keeps_kind(jnp.result_type(self.value), dtype):
-            raise TypeError(f"`{self}` cannot be drawn as {jnp.dtype(dtype)}.")
-        # Unlike that of JAX, does not let integers overflow.
+    def __call__(self, key, shape, dtype=float) -> Array:
+        # Unlike JAX's own conversion, this does not let integers overflow.
         return jinit.constant(jnp.asarray(self.value, dtype))(key, shape, dtype)
 
 
@@ -95,7 +82,7 @@ zeros = constant(0)
 ones = constant(1)
 
 
-class uniform(AbstractInitialiser):
+class uniform(Module):
     r"""Draws from the uniform distribution on $[\text{minval}, \text{maxval})$. As
     `jax.random.uniform`.
 
@@ -107,34 +94,33 @@ class uniform(AbstractInitialiser):
         init = eqx.nn.init.uniform(-0.1, 0.1)
         eqx.nn.Linear(64, 32, weight_init=init, key=key)
         ```
+
+    **Arguments:**
+
+    - `minval`: The lower end of the interval. (Inclusive.)
+    - `maxval`: The upper end of the interval. (Exclusive.)
+
+    Both ends must be given, as `jax.nn.initializers.uniform(scale)` draws from
+    `[0, scale)`, which is rarely what is wanted of a weight.
+
+    **Raises:**
+
+    A `ValueError` if `minval > maxval`.
     """
 
-    minval: float | Array
-    maxval: float | Array
+    minval: ArrayLike
+    maxval: ArrayLike
 
-    def __init__(self, minval: ArrayLike, maxval: ArrayLike):
-        """**Arguments:**
+    def __check_init__(self):
+        if _is_false(self.minval <= self.maxval):
+            raise ValueError(f"`minval` must be at most `maxval`. Got {self}.")
 
-        - `minval`: The lower end of the interval. (Inclusive.)
-        - `maxval`: The upper end of the interval. (Exclusive.)
-
-        Both ends must be given, as `jax.nn.initializers.uniform(scale)` draws from
-        `[0, scale)`, which is rarely what is wanted of a weight.
-
-        **Raises:**
-
-        A `TypeError` if either is not a real number, and a `ValueError` if it is not
-        finite, or if `minval > maxval`.
-        """
-        self.minval = _real("minval", minval)
-        self.maxval = _real("maxval", maxval, low=self.minval)
-
-    def _draw(self, key, shape, dtype) -> Array:
+    def __call__(self, key, shape, dtype=float) -> Array:
         draw = lambda k, d: jrandom.uniform(k, shape, d, self.minval, self.maxval)
         return _draw_parts(draw, key, dtype)
 
 
-class normal(AbstractInitialiser):
+class normal(Module):
     r"""Draws from the normal distribution $\mathcal{N}(0, \text{stddev}^2)$. As
     `jax.nn.initializers.normal`.
 
@@ -147,27 +133,19 @@ class normal(AbstractInitialiser):
         init = eqx.nn.init.normal(0.02)
         eqx.nn.Embedding(1000, 64, weight_init=init, key=key)
         ```
+
+    **Arguments:**
+
+    - `stddev`: The standard deviation.
     """
 
-    stddev: float | Array
+    stddev: ArrayLike = 1e-2
 
-    def __init__(self, stddev: ArrayLike = 1e-2):
-        """**Arguments:**
-
-        - `stddev`: The standard deviation.
-
-        **Raises:**
-
-        A `TypeError` if `stddev` is not a real number, and a `ValueError` if it is
-        negative or not finite.
-        """
-        self.stddev = _real("stddev", stddev, low=0.0)
-
-    def _draw(self, key, shape, dtype) -> Array:
+    def __call__(self, key, shape, dtype=float) -> Array:
         return jinit.normal(self.stddev)(key, shape, dtype)
 
 
-class truncated_normal(AbstractInitialiser):
+class truncated_normal(Module):
     r"""Draws from the normal distribution $\mathcal{N}(0, \text{stddev}^2)$, truncated
     to $[\text{lower} \cdot \text{stddev}, \text{upper} \cdot \text{stddev}]$. As
     `jax.nn.initializers.truncated_normal`.
@@ -176,7 +154,10 @@ class truncated_normal(AbstractInitialiser):
     `stddev` shared equally between them.
 
     The bounds are multiples of `stddev`. Those of `torch.nn.init.trunc_normal_` are
-    not: its `std=0.02, a=-2.0, b=2.0` is `stddev=0.02, lower=-100.0, upper=100.0` here.
+    values, so that its `std=0.02` with the default bounds of `-2` and `2` does not
+    truncate at all: write [`equinox.nn.init.normal`][]`(0.02)`. (Wide bounds are no
+    replacement. With them, JAX draws exactly the lower bound about once in `2**23`
+    times.)
 
     !!! example
 
@@ -184,39 +165,35 @@ class truncated_normal(AbstractInitialiser):
         init = eqx.nn.init.truncated_normal(0.02)
         eqx.nn.Linear(64, 32, weight_init=init, key=key)
         ```
+
+    **Arguments:**
+
+    - `stddev`: The standard deviation before truncation. (At the default bounds, what
+        is drawn has a standard deviation of about `0.88 * stddev`.)
+    - `lower`: The lower bound, as a multiple of `stddev`.
+    - `upper`: The upper bound, as a multiple of `stddev`.
+
+    **Raises:**
+
+    A `ValueError` if `lower > upper`.
     """
 
-    stddev: float | Array
-    lower: float | Array
-    upper: float | Array
+    stddev: ArrayLike = 1e-2
+    lower: ArrayLike = -2.0
+    upper: ArrayLike = 2.0
 
-    def __init__(
-        self, stddev: ArrayLike = 1e-2, lower: ArrayLike = -2.0, upper: ArrayLike = 2.0
-    ):
-        """**Arguments:**
+    def __check_init__(self):
+        if _is_false(self.lower <= self.upper):
+            raise ValueError(f"`lower` must be at most `upper`. Got {self}.")
 
-        - `stddev`: The standard deviation before truncation. (At the default bounds,
-            what is drawn has a standard deviation of about `0.88 * stddev`.)
-        - `lower`: The lower bound, as a multiple of `stddev`.
-        - `upper`: The upper bound, as a multiple of `stddev`.
-
-        **Raises:**
-
-        A `TypeError` if any of these is not a real number. A `ValueError` if any is not
-        finite, if `stddev` is negative, or if `lower > upper`.
-        """
-        self.stddev = _real("stddev", stddev, low=0.0)
-        self.lower = _real("lower", lower)
-        self.upper = _real("upper", upper, low=self.lower)
-
-    def _draw(self, key, shape, dtype) -> Array:
+    def __call__(self, key, shape, dtype=float) -> Array:
         is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
         stddev = self.stddev / math.sqrt(2) if is_complex else self.stddev
         init = jinit.truncated_normal(stddev, lower=self.lower, upper=self.upper)
         return _draw_parts(lambda k, d: init(k, shape, d), key, dtype)
 
 
-class fan_in_uniform(AbstractInitialiser):
+class fan_in_uniform(Module):
     r"""Draws from the uniform distribution on
     $\left[-1 / \sqrt{\text{fan_in}}, 1 / \sqrt{\text{fan_in}}\right)$.
 
@@ -224,18 +201,21 @@ class fan_in_uniform(AbstractInitialiser):
     [`equinox.nn.Conv`][], as in PyTorch, and of [`equinox.nn.ConvTranspose`][]. For a
     complex dtype, the real and imaginary parts are each drawn in this way.
 
-    A shape of fewer than two dimensions raises a `ValueError`.
-
     !!! example
 
         ```python
         init = eqx.nn.init.fan_in_uniform()
         eqx.nn.Linear(64, 32, weight_init=init, key=key)
         ```
+
+    **Raises:**
+
+    When called: a `ValueError` if the shape has fewer than two dimensions.
     """
 
-    def _draw(self, key, shape, dtype) -> Array:
-        _check_is_weight(self, shape)
+    def __call__(self, key, shape, dtype=float) -> Array:
+        if len(shape) < 2:
+            raise ValueError(f"`fan_in_uniform` needs `(*spatial, in, out)`: {shape}.")
         return default_init(key, shape, dtype, 1 / math.sqrt(math.prod(shape[:-1])))
 
 
@@ -243,7 +223,7 @@ _Mode = Literal["fan_in", "fan_out", "fan_avg", "fan_geo_avg"]
 _Distribution = Literal["truncated_normal", "normal", "uniform"]
 
 
-class variance_scaling(AbstractInitialiser):
+class variance_scaling(Module):
     r"""Draws with mean zero and variance $\text{scale} / n$, where $n$ is a fan, i.e.
     the number of inputs or of outputs of a single neuron. As
     `jax.nn.initializers.variance_scaling`.
@@ -270,33 +250,42 @@ class variance_scaling(AbstractInitialiser):
     | [`equinox.nn.init.he_normal`][] | `2.0` | `"fan_in"` | `"truncated_normal"` |
     | [`equinox.nn.init.lecun_uniform`][] | `1.0` | `"fan_in"` | `"uniform"` |
     | [`equinox.nn.init.lecun_normal`][] | `1.0` | `"fan_in"` | `"truncated_normal"` |
+
+    !!! warning
+
+        The rows of an [`equinox.nn.Embedding`][] are its inputs, so a `"fan_in"` scheme
+        divides by the number of embeddings and makes each embedding tiny. Use
+        [`equinox.nn.init.normal`][] there.
+
+    **Arguments:**
+
+    - `scale`: The factor by which to multiply the variance.
+    - `mode`: What to divide the variance by. One of `"fan_in"`, `"fan_out"`,
+        `"fan_avg"` (their arithmetic mean) or `"fan_geo_avg"` (their geometric mean,
+        which older versions of JAX do not have).
+    - `distribution`: One of `"truncated_normal"` (at two standard deviations, with the
+        variance corrected for that), `"normal"` or `"uniform"`.
+
+    **Raises:**
+
+    A `ValueError` if `scale` is negative, or if `mode` or `distribution` is none of the
+    above. When called: a `ValueError` if the shape has fewer than two dimensions.
     """
 
-    scale: float | Array
+    scale: ArrayLike
     mode: _Mode = field(static=True)
     distribution: _Distribution = field(static=True)
 
-    def __init__(self, scale: ArrayLike, mode: _Mode, distribution: _Distribution):
-        """**Arguments:**
+    def __check_init__(self):
+        if _is_false(self.scale >= 0):
+            raise ValueError(f"`scale` must not be negative. Got {self}.")
+        if self.mode not in get_args(_Mode):
+            raise ValueError(f"`mode` must be one of {get_args(_Mode)}. Got {self}.")
+        if self.distribution not in get_args(_Distribution):
+            names = get_args(_Distribution)
+            raise ValueError(f"`distribution` must be one of {names}. Got {self}.")
 
-        - `scale`: The factor by which to multiply the variance.
-        - `mode`: What to divide the variance by. One of `"fan_in"`, `"fan_out"`,
-            `"fan_avg"` (their arithmetic mean) or `"fan_geo_avg"` (their geometric
-            mean, which older versions of JAX do not have).
-        - `distribution`: One of `"truncated_normal"` (at two standard deviations,
-            with the variance corrected for that), `"normal"` or `"uniform"`.
-
-        **Raises:**
-
-        A `TypeError` if `scale` is not a real number. A `ValueError` if it is negative
-        or not finite, or if `mode` or `distribution` is none of the above. When used: a
-        `ValueError` if the shape has fewer than two dimensions.
-        """
-        self.scale = _real("scale", scale, low=0.0)
-        self.mode = _one_of("mode", mode, _Mode)
-        self.distribution = _one_of("distribution", distribution, _Distribution)
-
-    def _draw(self, key, shape, dtype) -> Array:
+    def __call__(self, key, shape, dtype=float) -> Array:
         init = jinit.variance_scaling(self.scale, self.mode, self.distribution)
         return init(key, shape, dtype)
 
@@ -429,7 +418,7 @@ xavier_uniform, xavier_normal = glorot_uniform, glorot_normal
 kaiming_uniform, kaiming_normal = he_uniform, he_normal
 
 
-class orthogonal(AbstractInitialiser):
+class orthogonal(Module):
     r"""Draws uniformly from the matrices with orthonormal rows or columns, whichever
     are fewer, and multiplies by `scale`. (For a complex dtype, from the
     semi-unitary matrices.) As `jax.nn.initializers.orthogonal`.
@@ -438,8 +427,7 @@ class orthogonal(AbstractInitialiser):
     $W^\top W = \text{scale}^2 I$, and otherwise $W W^\top = \text{scale}^2 I$.
 
     The kernel of a convolution is drawn as a matrix of shape
-    `(prod(spatial) * in, out)`. For 16-bit dtypes, which JAX does not support here, the
-    matrix is computed in `jax.numpy.float32`.
+    `(prod(spatial) * in, out)`.
 
     !!! example
 
@@ -452,29 +440,24 @@ class orthogonal(AbstractInitialiser):
 
         [Exact solutions to the nonlinear dynamics of learning in deep linear neural
         networks](https://arxiv.org/abs/1312.6120)
+
+    **Arguments:**
+
+    - `scale`: The factor by which to multiply the matrix; see also
+        [`equinox.nn.init.calculate_gain`][].
+
+    **Raises:**
+
+    When called: a `ValueError` if the shape has fewer than two dimensions.
     """
 
-    scale: float | Array
+    scale: ArrayLike = 1.0
 
-    def __init__(self, scale: ArrayLike = 1.0):
-        """**Arguments:**
-
-        - `scale`: The factor by which to multiply the matrix; see also
-            [`equinox.nn.init.calculate_gain`][].
-
-        **Raises:**
-
-        A `TypeError` if `scale` is not a real number, and a `ValueError` if it is not
-        finite. When used: a `ValueError` if the shape has fewer than two dimensions.
-        """
-        self.scale = _real("scale", scale)
-
-    def _draw(self, key, shape, dtype) -> Array:
-        wide_dtype = at_least_32_bits(dtype)  # JAX has no QR decomposition of fewer.
-        return jinit.orthogonal(self.scale)(key, shape, wide_dtype).astype(dtype)
+    def __call__(self, key, shape, dtype=float) -> Array:
+        return jinit.orthogonal(self.scale)(key, shape, dtype)
 
 
-class delta_orthogonal(AbstractInitialiser):
+class delta_orthogonal(Module):
     """Draws the kernel of a convolution: as [`equinox.nn.init.orthogonal`][] at the
     central tap (index `(size - 1) // 2` of each spatial dimension), and zero elsewhere.
     As `jax.nn.initializers.delta_orthogonal`.
@@ -490,36 +473,32 @@ class delta_orthogonal(AbstractInitialiser):
 
         [Dynamical Isometry and a Mean Field Theory of CNNs](
         https://arxiv.org/abs/1806.05393)
+
+    **Arguments:**
+
+    - `scale`: As [`equinox.nn.init.orthogonal`][].
+
+    **Raises:**
+
+    When called: a `ValueError` if the shape does not have one to three spatial
+    dimensions, or has more inputs than outputs.
     """
 
-    scale: float | Array
+    scale: ArrayLike = 1.0
 
-    def __init__(self, scale: ArrayLike = 1.0):
-        """**Arguments:**
-
-        - `scale`: As [`equinox.nn.init.orthogonal`][].
-
-        **Raises:**
-
-        As [`equinox.nn.init.orthogonal`][]. When used: a `ValueError` if the shape does
-        not have one to three spatial dimensions, or has more inputs than outputs.
-        """
-        self.scale = _real("scale", scale)
-
-    def _draw(self, key, shape, dtype) -> Array:
-        wide_dtype = at_least_32_bits(dtype)
-        return jinit.delta_orthogonal(self.scale)(key, shape, wide_dtype).astype(dtype)
+    def __call__(self, key, shape, dtype=float) -> Array:
+        return jinit.delta_orthogonal(self.scale)(key, shape, dtype)
 
 
-class identity(AbstractInitialiser):
+class identity(Module):
     """Sets a weight to the identity matrix, with zeros for the extra rows or columns if
     it is not square. For a convolution: sets the kernel to the identity matrix at the
     central tap (index `(size - 1) // 2` of each spatial dimension), and to zero
     elsewhere, so that it passes its input through if `padding="SAME"`.
 
     As `torch.nn.init.eye_`, and for odd sizes as `torch.nn.init.dirac_`. (For an even
-    size with a dilation above one, no tap is central, and no kernel passes its input
-    through.)
+    size, no tap is central: a [`equinox.nn.ConvTranspose`][], or a dilation above one,
+    then shifts its input.)
 
     !!! example
 
@@ -527,31 +506,25 @@ class identity(AbstractInitialiser):
         init = eqx.nn.init.identity()
         eqx.nn.Conv2d(16, 16, 3, padding="SAME", weight_init=init, key=key)
         ```
+
+    **Arguments:**
+
+    - `scale`: The value on the diagonal.
+
+    **Raises:**
+
+    When called: a `TypeError` if the shape has fewer than two dimensions.
     """
 
-    scale: float | Array
+    scale: ArrayLike = 1.0
 
-    def __init__(self, scale: ArrayLike = 1.0):
-        """**Arguments:**
-
-        - `scale`: The value on the diagonal.
-
-        **Raises:**
-
-        A `TypeError` if `scale` is not a real number, and a `ValueError` if it is not
-        finite. When used: a `ValueError` if the shape has fewer than two dimensions,
-        and a `TypeError` if the dtype is that of integers.
-        """
-        self.scale = _real("scale", scale)
-
-    def _draw(self, key, shape, dtype) -> Array:
-        _check_is_weight(self, shape)
+    def __call__(self, key, shape, dtype=float) -> Array:
         centre = tuple((size - 1) // 2 for size in shape[:-2])
-        eye = constant(self.scale)(key, (), dtype) * jnp.eye(*shape[-2:], dtype=dtype)
+        eye = jnp.asarray(self.scale, dtype) * jnp.eye(*shape[-2:], dtype=dtype)
         return jnp.zeros(shape, dtype).at[centre].set(eye)
 
 
-class sparse(AbstractInitialiser):
+class sparse(Module):
     """Draws from the normal distribution with mean zero, and then sets part of the
     outgoing connections of each input to zero, i.e. part of each row of a matrix of
     shape `(in, out)`. As `torch.nn.init.sparse_`, for the transposed matrix.
@@ -570,34 +543,31 @@ class sparse(AbstractInitialiser):
 
         [Deep learning via Hessian-free optimization](
         https://www.cs.toronto.edu/~jmartens/docs/Deep_HessianFree.pdf)
+
+    **Arguments:**
+
+    - `sparsity`: The fraction of each row to set to zero, between 0 and 1, which is
+        rounded up to a whole number of elements. (The product is computed in floating
+        point, as in PyTorch, so that 0.55 of 100 elements gives 56.)
+    - `stddev`: The standard deviation of the other elements.
+
+    **Raises:**
+
+    A `ValueError` if `sparsity` is not between 0 and 1.
     """
 
-    sparsity: float | Array
-    stddev: float | Array
+    sparsity: ArrayLike
+    stddev: ArrayLike = 1e-2
 
-    def __init__(self, sparsity: ArrayLike, stddev: ArrayLike = 1e-2):
-        """**Arguments:**
+    def __check_init__(self):
+        if _is_false(self.sparsity >= 0) or _is_false(self.sparsity <= 1):
+            raise ValueError(f"`sparsity` must be between 0 and 1. Got {self}.")
 
-        - `sparsity`: The fraction of each row to set to zero, between 0 and 1, which is
-            rounded up to a whole number of elements. (The product is computed in
-            floating point, as in PyTorch, so that 0.55 of 100 elements gives 56.)
-        - `stddev`: The standard deviation of the other elements.
-
-        **Raises:**
-
-        A `TypeError` if either is not a real number. A `ValueError` if `sparsity` is
-        not between 0 and 1, or if `stddev` is negative or not finite. When used: a
-        `ValueError` if the shape has fewer than two dimensions.
-        """
-        self.sparsity = _real("sparsity", sparsity, low=0.0, high=1.0)
-        self.stddev = _real("stddev", stddev, low=0.0)
-
-    def _draw(self, key, shape, dtype) -> Array:
-        _check_is_weight(self, shape)
+    def __call__(self, key, shape, dtype=float) -> Array:
         value_key, order_key = jrandom.split(key, 2)
         values = jinit.normal(self.stddev)(value_key, shape, dtype)
         order = jnp.argsort(jrandom.uniform(order_key, shape), axis=-1)
-        ceil = math.ceil if isinstance(self.sparsity, float) else jnp.ceil
+        ceil = jnp.ceil if isinstance(self.sparsity, jax.Array) else math.ceil
         is_zero = order < jnp.asarray(ceil(self.sparsity * shape[-1]), order.dtype)
         return jnp.where(is_zero, jnp.zeros((), dtype), values)
 
@@ -606,9 +576,7 @@ _gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": 2**0.5, "selu": 
 _gains |= {f"conv{t}{n}d": 1.0 for t in ("", "_transpose") for n in (1, 2, 3)}
 
 
-def calculate_gain(
-    nonlinearity: str | Callable, param: ArrayLike | None = None
-) -> float:
+def calculate_gain(nonlinearity: str | Callable, param: float | None = None) -> float:
     r"""The recommended gain for a nonlinearity, i.e. the factor by which to multiply
     the standard deviation $1 / \sqrt{\text{fan_in}}$ of a weight, or the `scale` of
     [`equinox.nn.init.orthogonal`][], so as to keep the scale of activations.
@@ -647,8 +615,8 @@ def calculate_gain(
 
     - `nonlinearity`: One of the names above, or a function that acts on each element of
         a JAX array, such as `jax.nn.gelu`.
-    - `param`: The negative slope of `"leaky_relu"`. Defaults to `0.01`. Not used for
-        any other name.
+    - `param`: The negative slope of `"leaky_relu"`. Defaults to `0.01`. Not used
+        otherwise.
 
     **Returns:**
 
@@ -656,62 +624,32 @@ def calculate_gain(
 
     **Raises:**
 
-    A `TypeError` if `nonlinearity` is neither a name nor a function. A `ValueError` if
-    it is none of the names above, if it is a function that does not act elementwise or
-    whose second moment is zero or not finite, or if `param` is not a number or given
-    together with a function.
+    A `ValueError` if `nonlinearity` is none of the names above, or is a function that
+    does not act elementwise or whose second moment is zero or not finite.
     """  # noqa: E501
-    slope = 0.01 if param is None else param
-    if not isinstance(slope, Real) or (callable(nonlinearity) and param is not None):
-        raise ValueError(f"`param` is the slope of `'leaky_relu'`. Got {param!r}.")
-    if callable(nonlinearity):
-        nodes, weights = np.polynomial.hermite_e.hermegauss(100)
-        with jax.ensure_compile_time_eval():
-            z = jnp.asarray(nodes)
-            # Also of some in another order, which is to make no difference.
-            values, some = (np.abs(np.asarray(nonlinearity(x))) for x in (z, z[49::-1]))
-        second_moment = 0.0
-        if values.shape == z.shape and np.allclose(some, values[49::-1], rtol=1e-4):
-            second_moment = weights @ values.astype(float) ** 2 / weights.sum()
-        if not 0 < second_moment < math.inf:
-            must = "`nonlinearity` must act elementwise, and have a finite gain"
-            raise ValueError(f"{must}. Got {nonlinearity!r}.")
-        return 1 / math.sqrt(second_moment)
-    if not isinstance(nonlinearity, str):
-        must = "`nonlinearity` must be a name or a function"
-        raise TypeError(f"{must}. Got {nonlinearity!r}.")
-    gains = _gains | {"leaky_relu": math.sqrt(2 / (1 + float(slope) ** 2))}
-    if nonlinearity not in gains:
-        must = f"`nonlinearity` must be a function, or one of {', '.join(gains)}"
-        raise ValueError(f"{must}. Got {nonlinearity!r}.")
-    return gains[nonlinearity]
+    if not callable(nonlinearity):
+        slope = 0.01 if param is None else param
+        gains = _gains | {"leaky_relu": math.sqrt(2 / (1 + slope**2))}
+        if nonlinearity not in gains:
+            names = ", ".join(map(repr, gains))
+            raise ValueError(f"`nonlinearity` must be a function, or one of {names}.")
+        return gains[nonlinearity]
+    nodes, weights = np.polynomial.hermite_e.hermegauss(100)
+    with jax.ensure_compile_time_eval():
+        fn = lambda x: np.abs(np.asarray(nonlinearity(jnp.asarray(x))))
+        values, some_values = fn(nodes), fn(nodes[49::-1])
+    second_moment = 0.0
+    # If it acts elementwise, then the other elements and their order do not matter.
+    if values.shape == (100,) and np.allclose(some_values, values[49::-1], rtol=1e-4):
+        second_moment = weights @ values.astype(float) ** 2 / weights.sum()
+    if not 0 < second_moment < math.inf:
+        raise ValueError(f"`nonlinearity` must act elementwise. Got {nonlinearity!r}.")
+    return 1 / math.sqrt(second_moment)
 
 
-def _real(name, value, low: Any = -math.inf, high=math.inf) -> Any:
-    """Checks a numeric argument. (The values of arrays may not be known yet.)"""
-    if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        low = -math.inf if isinstance(low, jax.Array) else low
-        if not (low <= value <= high and abs(value) <= sys.float_info.max):
-            must = f"`{name}` must be finite, and in the range from {low} to {high}"
-            raise ValueError(f"{must}. Got {value}.")
-        return float(value)
-    is_array = isinstance(value, jax.Array | np.ndarray)
-    if not is_array or value.dtype == bool or not keeps_kind(value.dtype, jnp.float32):
-        raise TypeError(f"`{name}` must be a real number or an array. Got {value!r}.")
-    return jnp.asarray(value)
-
-
-def _one_of(name, value, literal) -> Any:
-    if value not in get_args(literal):
-        raise ValueError(f"`{name}` must be one of {get_args(literal)}. Got {value!r}.")
-    return value
-
-
-def _check_is_weight(init, shape) -> None:
-    if len(shape) < 2:
-        raise ValueError(f"`{init}` needs a shape `(*spatial, in, out)`. Got {shape}.")
+def _is_false(comparison) -> bool:
+    """Whether a comparison of numbers fails. (That of arrays may not be known yet.)"""
+    return isinstance(comparison, bool | np.bool_) and not comparison
 
 
 def _draw_parts(draw, key, dtype) -> Array:
@@ -720,5 +658,10 @@ def _draw_parts(draw, key, dtype) -> Array:
         return draw(key, dtype)
     real_key, imag_key = jrandom.split(key, 2)
     real_dtype = jnp.finfo(dtype).dtype
-    real, imag = draw(real_key, real_dtype), draw(imag_key, real_dtype)
-    return jax.lax.complex(real, imag)
+    return jax.lax.complex(draw(real_key, real_dtype), draw(imag_key, real_dtype))
+
+
+def __dir__() -> list[str]:
+    modules = (__name__, draw.__module__)
+    public = lambda name, x: name[0] != "_" and getattr(x, "__module__", "") in modules
+    return [name for name, x in globals().items() if public(name, x)]

@@ -46,8 +46,8 @@ LINEAR = FileEdits(
                     "init_weight(weight_init, wkey, wshape, dtype, lim)",
                 ),
                 Replace(
-                    "default_init(bkey, bshape, dtype, lim) if use_bias else None",
-                    "init_bias(bias_init, bkey, bshape, dtype, lim, use_bias)",
+                    "default_init(bkey, bshape, dtype, lim)",
+                    "init_bias(bias_init, bkey, bshape, dtype, lim)",
                 ),
             ],
         ),
@@ -55,7 +55,7 @@ LINEAR = FileEdits(
 )
 
 
-def convolution(class_name: str, blocks: str) -> Edit:
+def convolution(class_name: str) -> Edit:
     return Edit(
         class_name,
         [
@@ -69,11 +69,11 @@ def convolution(class_name: str, blocks: str) -> Edit:
 """),
             Replace(
                 "default_init(wkey, wshape, dtype, lim)",
-                f"init_weight(weight_init, wkey, wshape, dtype, lim, {blocks})",
+                "init_weight(weight_init, wkey, wshape, dtype, lim, groups)",
             ),
             Replace(
-                "default_init(bkey, bshape, dtype, lim) if use_bias else None",
-                "init_bias(bias_init, bkey, bshape, dtype, lim, use_bias)",
+                "default_init(bkey, bshape, dtype, lim)",
+                "init_bias(bias_init, bkey, bshape, dtype, lim)",
             ),
         ],
     )
@@ -90,11 +90,11 @@ CONV = FileEdits(
     "equinox/nn/_conv.py",
     imports=["from ._initialise import init_bias, init_weight, Initializer"],
     edits=[
-        convolution("Conv", "groups"),
+        convolution("Conv"),
         convolution_of_fixed_rank("Conv1d"),
         convolution_of_fixed_rank("Conv2d"),
         convolution_of_fixed_rank("Conv3d"),
-        convolution("ConvTranspose", "groups, flip=True"),
+        convolution("ConvTranspose"),
         convolution_of_fixed_rank("ConvTranspose1d"),
         convolution_of_fixed_rank("ConvTranspose2d"),
         convolution_of_fixed_rank("ConvTranspose3d"),
@@ -120,7 +120,7 @@ MLP = FileEdits(
 """),
                 InsertAfter(
                     ["keys = jrandom.split(key, depth + 1)"],
-                    "inits = per_layer(weight_init, bias_init, depth)",
+                    "inits = per_layer(weight_init, bias_init, len(keys))",
                 ),
                 Forward("Linear(in_size, out_size)", ["**inits[0]"]),
                 Forward("Linear(in_size, width_size)", ["**inits[0]"]),
@@ -156,28 +156,17 @@ ATTENTION = FileEdits(
     be a dictionary with any of the keys `"query"`, `"key"`, `"value"` and
     `"output"`; a missing key is the default, as is `None`. (Keyword only
     argument.)
-- `bias_init`: As `weight_init`, for the biases. A dictionary may name only
-    projections that have one. (Keyword only argument.)
+- `bias_init`: As `weight_init`, for the biases. (Keyword only argument.)
 """),
                 InsertAfter(
                     ["qkey, kkey, vkey, okey = jrandom.split(key, 4)"],
-                    """
-                    has_bias = (
-                        use_query_bias, use_key_bias, use_value_bias, use_output_bias
-                    )
-                    inits = per_projection(weight_init, bias_init, has_bias)
-                    """,
+                    "qinit, kinit, vinit, oinit = "
+                    "per_projection(weight_init, bias_init)",
                 ),
-                Forward(
-                    "Linear(query_size, num_heads * qk_size)", ['**inits["query"]']
-                ),
-                Forward("Linear(key_size, num_heads * qk_size)", ['**inits["key"]']),
-                Forward(
-                    "Linear(value_size, num_heads * vo_size)", ['**inits["value"]']
-                ),
-                Forward(
-                    "Linear(num_heads * vo_size, output_size)", ['**inits["output"]']
-                ),
+                Forward("Linear(query_size, num_heads * qk_size)", ["**qinit"]),
+                Forward("Linear(key_size, num_heads * qk_size)", ["**kinit"]),
+                Forward("Linear(value_size, num_heads * vo_size)", ["**vinit"]),
+                Forward("Linear(num_heads * vo_size, output_size)", ["**oinit"]),
             ],
         ),
     ],
@@ -194,10 +183,10 @@ TRICKS = LineEdits(
         AppendToSection(
             "## Custom parameter initialisation",
             """
-There is no need for surgery if you make the layer yourself. Layers have a \
-`weight_init` and a `bias_init` argument, which take any of `eqx.nn.init` and \
-`jax.nn.initializers`, or a function `init(key, shape, dtype)` of your own. There are \
-just these two, however many layers there are inside:
+No surgery is needed for a layer that you make yourself. Its arguments `weight_init` \
+and `bias_init` take any initialiser from `eqx.nn.init` or `jax.nn.initializers`, or a \
+function `init(key, shape, dtype)` of your own. There are just these two, however many \
+layers there are inside:
 ```python
 lecun_normal = eqx.nn.init.lecun_normal()
 mlp = eqx.nn.MLP(3, 3, 64, 2, weight_init=lecun_normal, key=key)
@@ -207,21 +196,20 @@ mlp = eqx.nn.MLP(3, 3, 64, 2, weight_init=lecun_normal, key=key)
     ],
 )
 
-LAYERS = Commit(
+LINEAR_LAYERS = Commit(
     subject="Add `eqx.nn.init`, and `weight_init` and `bias_init` to layers",
     body="""\
 Adds a namespace of initialisers, and lets the layers that are linear maps take one for
 their weight and one for their bias: `Linear`, `Conv*`, `ConvTranspose*`, `MLP` and
 `MultiheadAttention`. An initialiser is any callable `init(key, shape, dtype)`, in the
-convention of `jax.nn.initializers`, layout included. Without one, nothing changes.
+convention of `jax.nn.initializers`, layout included. Existing code is unaffected.
 
 See #179, #387, #622.
 """,
     new_files=[
         "docs/api/nn/init.md",
         "equinox/nn/_initialise.py",
-        "equinox/nn/init/__init__.py",
-        "equinox/nn/init/_initialisers.py",
+        "equinox/nn/init.py",
         "tests/test_init.py",
     ],
     edits=[NAMESPACE, LINEAR, CONV, MLP, ATTENTION, NAVIGATION, TRICKS],
