@@ -5,7 +5,7 @@ import difflib
 from dataclasses import replace
 from pathlib import Path
 
-from fork.codemod import AppendToSection, LineEdits
+from fork.codemod import AppendToSection, InsertLines, LineEdits
 from fork.edits import COMMITS
 from fork.tree import apply, in_package
 
@@ -34,6 +34,7 @@ def table(site: Path) -> str:
             len(op.new.strip("\n").split("\n")) + isinstance(op, AppendToSection)
             for edits in lines
             for op in edits.operations
+            if isinstance(op, AppendToSection | InsertLines)
         )
         code = [edits for edits in commit.edits if edits not in lines]
         new = apply(replace(commit, edits=code), read, "upstream")

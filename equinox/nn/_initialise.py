@@ -102,7 +102,8 @@ def draw(
             "number use `eqx.nn.init.constant`; for an array use `eqx.tree_at`.)"
         )
     dtype = default_floating_dtype() if dtype is None else dtype
-    shape = (shape,) if np.ndim(shape) == 0 else tuple(shape)  # pyright: ignore
+    dims: Any = (shape,) if np.ndim(shape) == 0 else shape
+    shape = tuple(dims)
     if 0 in shape:  # Some initialisers divide by their sizes.
         return jnp.zeros(shape, dtype)
     # In 16 bits, JAX draws few distinct values, and has no QR decomposition.

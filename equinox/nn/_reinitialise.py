@@ -28,7 +28,6 @@ from ._weight_norm import WeightNorm
 _T = TypeVar("_T")
 _Init = Initializer | Mapping[str, Initializer | None] | None
 _norms = (BatchNorm, GroupNorm, LayerNorm, RMSNorm)
-_kinds = dict(weight={"weight", "matrix"}, bias={"bias"})
 _not_kept = {"weight", "bias", "weight_init", "bias_init", "key", "dtype"}
 _fold_in = jax.jit(jrandom.fold_in)
 _signature = ft.lru_cache(lambda cls: inspect.signature(cls).parameters)
@@ -168,28 +167,28 @@ def reinitialise(
                 # In a part of a container, it is not the layer that is named.
                 is_field = isinstance(path[-1:][0], jtu.GetAttrKey) if path else True
                 is_named = id(node) in named and (is_field or len(named) == 1)
-                layer = _Layer(node, name, inits, chosen, is_named)
+                layer = _Layer(node, flat, name, inits, chosen, is_named)
                 drawn = layer.draw(node, _fold_in(key, num_layers))
                 num_drawn += any(x is not None for x in drawn)
                 new = [x if y is None else y for x, y in zip(new, drawn)]
         new_node = jtu.tree_unflatten(treedef, new)
         return _renorm(node, new_node) if isinstance(node, WeightNorm) else new_node
 
-    model = visit((), model, False)
+    new_model: Any = visit((), model, False)
     if num_drawn == 0:
         raise ValueError(
             "Nothing was drawn: no layer that is selected has such a parameter. (The "
             "weight of a norm is its scale, which `select` or `where` has to name.)"
         )
-    return model
+    return new_model
 
 
 def _find(model, where) -> tuple[set, set]:
     """The modules in which to draw, and what `where` itself names."""
     if where is None:
         return {id(model)}, set()
-    nodes = []
-    jtu.tree_leaves(model, is_leaf=nodes.append)  # Is called on every node.
+    nodes = []  # `is_leaf` is called on every one.
+    jtu.tree_leaves(model, is_leaf=nodes.append)  # pyright: ignore
     count = Counter(map(id, nodes))
     named = jtu.tree_leaves(where(model), is_leaf=lambda x: id(x) in count)
     parts = jtu.tree_leaves(named, is_leaf=lambda x: isinstance(x, Module))
@@ -217,41 +216,50 @@ def _is_layer(node, flat) -> bool:
     if not isinstance(node, Module):
         return False
     takes_init = _takes_init(type(node)) and any(_is_array(x) for _, x in flat)
-    return takes_init or _holds(flat, "weight") or _holds(flat, "bias")
+    return bool(takes_init) or _holds(flat, "weight") or _holds(flat, "bias")
 
 
 class _Layer:
     """A layer that is drawn by calling its constructor again.
 
-    `inits` holds an initialiser for each thing to draw: `"bias"`, `"matrix"` for
-    weights with at least two axes, and `"weight"` for all weights, so also for scales.
-    `None` is the default.
+    This draws NaN for whatever stays as it is.
     """
 
-    def __init__(self, node, path, inits, chosen, is_named):
+    def __init__(self, node, flat, path, call, chosen, is_named):
         cls = type(node)
         self.name = f"`{cls.__module__}.{cls.__qualname__}` at `{path or '(root)'}`"
         own = {} if chosen is True else chosen
-        if not isinstance(own, Mapping) or not own.keys() <= inits.keys():
+        if not isinstance(own, Mapping) or not own.keys() <= call.keys():
             raise (ValueError if isinstance(own, Mapping) else TypeError)(
                 "`select` must return `True`, `False`, `None`, or a dictionary with "
                 f"any of `weight_init` and `bias_init`. Got {own!r} for {self.name}."
             )
-        weight_init, bias_init = {**inits, **own}.values()
-        given = dict(matrix=weight_init, bias=bias_init)
-        if is_named or "weight_init" in own:
-            given["weight"] = weight_init
-        self.inits = {kind: init for kind, init in given.items() if init is not None}
-        if not self.inits and not own:
-            self.inits = dict.fromkeys(("matrix", "bias", "weight"))
         bases = [c for c in cls.__mro__ if issubclass(c, Module) and _takes_init(c)]
         self.cls = bases[0] if chosen is not True and bases else cls
-        takes_init = self.cls in bases
-        self.arguments = _signature(self.cls).keys() if takes_init else set()
-        self.error = None
-        self.is_partial = any(map(_is_mapping, self.inits.values()))
+        self.arguments = _signature(self.cls).keys() if self.cls in bases else set()
         maker = next(c for c in self.cls.__mro__ if "__init__" in vars(c))
         self.is_own = not maker.__module__.startswith("equinox.")
+        self.error = None
+        inits = {**call, **own}
+        self.is_default = not own and all(init is None for init in inits.values())
+        self.kinds = {
+            k[:-5] for k, x in inits.items() if self.is_default or x is not None
+        }
+        weight, bias = inits.values()
+        self.is_plain = not (self.is_default or is_named or "weight_init" in own)
+        if self.is_plain and isinstance(node, _norms):
+            weight = None
+            # A scale is no weight. If there is none as yet, it is drawn by its default.
+            if not any(_is_struct(x) for _, x in flat):
+                self.kinds.discard("weight")
+        elif self.is_plain and self.is_own and callable(weight):
+            weight = _no_scale(weight)
+        self.is_whole = not self.is_own and not any(map(_is_mapping, (weight, bias)))
+        partial = lambda init: _Partial(init) if _is_mapping(init) else init
+        self.inits = dict(
+            weight_init=partial(weight) if "weight" in self.kinds else _nan,
+            bias_init=partial(bias) if "bias" in self.kinds else _nan,
+        )
 
     def refuse(self, why) -> ValueError:
         return ValueError(
@@ -278,14 +286,14 @@ class _Layer:
         """The same, or `None` if this is not a single layer."""
         flat, _ = _flatten(layer)
         new: list[Any] = [None] * len(flat)
-        if not self.inits:
+        if not self.kinds:
             return new
         # Each array is cast to its own dtype, which is no wider.
         dtypes = [x.dtype for _, x in flat if _is_array(x)]
         width = lambda x: (jnp.issubdtype(x, jnp.inexact), x.itemsize)
         dtype = _canonical(max(filter(_is_number, dtypes), key=width, default=float))
-        is_plain = lambda x: isinstance(getattr(layer, x, None), bool | Number | str)
-        names = {x for x in self.arguments if x not in _not_kept or is_plain(x)}
+        is_value = lambda x: isinstance(getattr(layer, x, None), bool | Number | str)
+        names = {x for x in self.arguments if x not in _not_kept or is_value(x)}
         names = names if self.is_own else names & vars(layer).keys()
         try:
             kwargs = {name: getattr(layer, name) for name in names}
@@ -293,66 +301,56 @@ class _Layer:
         except Exception as e:
             self.error = self.error or e
             return None
-        inits = dict(self.inits)
-        has_matrix = any("matrix" in use for _, use in made.values())
-        if "matrix" in inits and (isinstance(layer, _norms) or not has_matrix):
-            # It only has a scale. If that is abstract, then it is drawn by its default.
-            del inits["matrix"]
-            is_struct = any(_is_struct(x) for _, x in flat)
-            inits = {"weight": None, **inits} if is_struct else inits
-        drawn = self.find(flat, made, inits)
+        drawn = self.find(flat, made)
         for path, x in (flat[i] for i in drawn):
             y, _ = made[path]
             if x.shape != y.shape or not np.can_cast(y.dtype, x.dtype, "same_kind"):
                 return None
         if drawn:
-            is_struct = any(_is_struct(flat[i][1]) for i in drawn)
             with jax.debug_nans(False):
-                arrays = self.build(kwargs, dtype, key, inits, is_struct)
+                arrays, default = self.build(kwargs, dtype, key, self.inits), {}
+                if not self.is_whole and any(_is_struct(flat[i][1]) for i in drawn):
+                    default = self.build(kwargs, dtype, _fold_in(key, 0), {})
                 for i in drawn:
                     path, x = flat[i]
-                    y = arrays[path].astype(_canonical(x.dtype))
-                    is_whole = is_struct or not (self.is_own or self.is_partial)
-                    new[i] = y if is_whole else jnp.where(jnp.isnan(y), x, y)
+                    x, y = default.get(path, x), arrays[path]
+                    y = (
+                        y
+                        if self.is_whole
+                        else jnp.where(jnp.isnan(y), x.astype(y.dtype), y)
+                    )
+                    new[i] = y.astype(_canonical(x.dtype))
         return new
 
-    def find(self, flat, made, inits) -> list[int]:
+    def find(self, flat, made) -> list[int]:
         """Which leaves to draw: those that depend on what is given."""
         found, drawn = set(), []
         # What has no argument is drawn with all else, or otherwise left alone.
-        lacks = [k for k in _kinds if inits.get(k, "") is None]
-        lacks = tuple(k for k in lacks if f"{k}_init" not in self.arguments)
-        others = tuple(k for k in _kinds if not inits.keys() & _kinds[k])
+        lacks = {x for x in self.kinds if f"{x}_init" not in self.arguments}
+        lacks = tuple(lacks if self.is_default else ())
+        others = tuple({"weight", "bias"} - self.kinds)
         for i, (path, x) in enumerate(flat):
+            name = path[0].name
             _, uses = made.get(path, (None, set()))
-            if path in made and path[0].name.startswith(lacks):
-                uses = inits.keys()
+            if path in made and name.startswith(lacks):
+                uses = self.kinds
             found |= uses
-            if uses & inits.keys() and not isinstance(x, SharedNode):
+            if uses & self.kinds and not isinstance(x, SharedNode):
                 if not _is_array(x):
                     raise self.refuse(f"its constructor makes an array for {x}")
                 drawn.append(i)
-            elif uses == {"key"} and not path[0].name.startswith(others):
-                raise self.refuse(f"its constructor draws its `{path[0].name}` again")
-        is_scale = lambda x: "weight" not in self.inits and _is_array(x) and x.ndim < 2
-        for kind, names in _kinds.items():
-            held = [(p, x) for p, x in flat if kind == "bias" or not is_scale(x)]
-            if _holds(held, kind) and self.inits.keys() & names and not found & names:
+            elif uses == {"key"} and not name.startswith(others):
+                raise self.refuse(f"its constructor draws its `{name}` again")
+        is_scale = lambda x: self.is_plain and _is_array(x) and x.ndim < 2
+        for kind in self.kinds - found:
+            if _holds([x for x in flat if kind == "bias" or not is_scale(x[1])], kind):
                 raise self.refuse(f"its constructor draws no {kind} by `{kind}_init`")
         return drawn
 
-    def build(self, kwargs, dtype, key, inits, is_struct) -> dict[tuple, Any]:
-        """Calls the constructor, with NaN for whatever stays as it is."""
-        rest = None if is_struct else _nan
-        weight, bias = (inits.get(kind, rest) for kind in _kinds)
-        if "matrix" in inits:
-            weight = _by_ndim(inits.get("weight", _nan), inits["matrix"])
-        if self.is_partial and not is_struct:
-            weight, bias = (
-                _Partial(x) if _is_mapping(x) else x for x in (weight, bias)
-            )
+    def build(self, kwargs, dtype, key, inits) -> dict[tuple, Any]:
+        """Calls the constructor, and returns the arrays that it makes."""
         try:
-            made = _make(self.cls, kwargs, dtype, key, weight, bias)
+            made = _make(self.cls, kwargs, dtype, key, **inits)
         except Exception as e:
             add_note(e, f"This was to draw {self.name}. To leave it out, use `select`.")
             raise
@@ -364,16 +362,16 @@ class _Layer:
         return dict(jtu.tree_flatten_with_path(made)[0])
 
 
-def _make(cls, kwargs, dtype, key, weight_init, bias_init) -> Module:
+def _make(cls, kwargs, dtype, key, **inits) -> Module:
     """Calls the constructor of a layer. (`None` is the default.)"""
-    inits = dict(weight_init=weight_init, bias_init=bias_init)
     inits = {name: init for name, init in inits.items() if init is not None}
     others = dict(inits, dtype=dtype, key=key)
     return cls(**kwargs, **{k: x for k, x in others.items() if k in _signature(cls)})
 
 
 def _trace(cls, kwargs, dtype, key) -> dict[tuple, tuple]:
-    """The arrays that the constructor of a layer makes, and what each depends on."""
+    """The arrays that a constructor makes, and what they depend on: `"weight"` and
+    `"bias"` are their initialisers, and `"key"` is other randomness."""
     args = (cls, tuple(kwargs.items()), dtype, key.dtype, key.shape)
     try:
         hash(args)
@@ -383,16 +381,16 @@ def _trace(cls, kwargs, dtype, key) -> dict[tuple, tuple]:
 
 
 def _uncached_trace(cls, kwargs, dtype, key_dtype, key_shape) -> dict[tuple, tuple]:
-    def fn(weight, matrix, bias, key):
+    def fn(weight, bias, key):
         full = lambda x: lambda key, shape, dtype=float: jnp.full(shape, x, dtype)
-        weight_init = _by_ndim(full(weight), full(matrix))
-        return _make(cls, dict(kwargs), dtype, key, weight_init, full(bias))
+        inits = dict(weight_init=full(weight), bias_init=full(bias))
+        return _make(cls, dict(kwargs), dtype, key, **inits)
 
     if not _takes_init(cls):
         return {}
     zero, key = jnp.zeros(()), jax.ShapeDtypeStruct(key_shape, key_dtype)
-    closed, made, _ = filter_make_jaxpr(fn)(zero, zero, zero, key)
-    names = ({"weight"}, {"weight", "matrix"}, {"bias"}, {"key"})
+    closed, made, _ = filter_make_jaxpr(fn)(zero, zero, key)
+    names = ({"weight"}, {"bias"}, {"key"})
     uses = dict(zip(map(id, closed.jaxpr.invars), names))
     for eqn in closed.jaxpr.eqns:
         used = set().union(*(uses.get(id(x), set()) for x in eqn.invars))
@@ -405,17 +403,18 @@ def _uncached_trace(cls, kwargs, dtype, key_dtype, key_shape) -> dict[tuple, tup
 _cached_trace = ft.lru_cache(_uncached_trace)
 
 
-def _by_ndim(scale, matrix):
-    """An initialiser of scales, which have fewer than two axes, and of matrices."""
-    if scale is matrix or not callable(matrix):
-        return matrix
-    return lambda key, shape, dtype=float: draw(
-        scale if len(shape) < 2 else matrix, key, shape, dtype, name="weight_init"
-    )
-
-
 def _nan(key, shape, dtype=float):
     return jnp.full(shape, jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
+
+
+def _no_scale(init):
+    """The same initialiser, but NaN for a shape of fewer than two axes."""
+
+    def draw_weight(key, shape, dtype=float):
+        weight_init = _nan if len(shape) < 2 else init
+        return draw(weight_init, key, shape, dtype, name="weight_init")
+
+    return draw_weight
 
 
 class _Partial(dict):

@@ -29,7 +29,7 @@ can be JAX arrays, to `vmap` over or to differentiate.
 
 import math
 from collections.abc import Callable
-from typing import get_args, Literal
+from typing import Any, get_args, Literal
 
 import jax
 import jax.nn.initializers as jinit
@@ -112,7 +112,7 @@ class uniform(Module):
     maxval: ArrayLike
 
     def __check_init__(self):
-        if _is_false(self.minval <= self.maxval):
+        if _is_false(self.minval <= self.maxval):  # pyright: ignore
             raise ValueError(f"`minval` must be at most `maxval`. Got {self}.")
 
     def __call__(self, key, shape, dtype=float) -> Array:
@@ -183,7 +183,7 @@ class truncated_normal(Module):
     upper: ArrayLike = 2.0
 
     def __check_init__(self):
-        if _is_false(self.lower <= self.upper):
+        if _is_false(self.lower <= self.upper):  # pyright: ignore
             raise ValueError(f"`lower` must be at most `upper`. Got {self}.")
 
     def __call__(self, key, shape, dtype=float) -> Array:
@@ -277,7 +277,7 @@ class variance_scaling(Module):
     distribution: _Distribution = field(static=True)
 
     def __check_init__(self):
-        if _is_false(self.scale >= 0):
+        if _is_false(self.scale >= 0):  # pyright: ignore
             raise ValueError(f"`scale` must not be negative. Got {self}.")
         if self.mode not in get_args(_Mode):
             raise ValueError(f"`mode` must be one of {get_args(_Mode)}. Got {self}.")
@@ -560,7 +560,8 @@ class sparse(Module):
     stddev: ArrayLike = 1e-2
 
     def __check_init__(self):
-        if _is_false(self.sparsity >= 0) or _is_false(self.sparsity <= 1):
+        sparsity: Any = self.sparsity
+        if _is_false(sparsity >= 0) or _is_false(sparsity <= 1):
             raise ValueError(f"`sparsity` must be between 0 and 1. Got {self}.")
 
     def __call__(self, key, shape, dtype=float) -> Array:

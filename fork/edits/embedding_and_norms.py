@@ -15,6 +15,14 @@ from fork.edits.commit import Commit
 from fork.edits.linear import add_parameters
 
 
+DRAW = """
+shape = (num_embeddings, embedding_size)
+if weight_init is None:
+    self.weight = jrandom.normal(key, shape, dtype)  # pyright: ignore
+else:
+    self.weight = draw(weight_init, key, shape, dtype, name="weight_init")
+"""
+
 EMBEDDING = FileEdits(
     "equinox/nn/_embedding.py",
     imports=["from ._initialise import draw, Initializer"],
@@ -41,14 +49,7 @@ EMBEDDING = FileEdits(
                         "self.weight = jrandom.normal("
                         "key, (num_embeddings, embedding_size), dtype=dtype)"
                     ],
-                    """
-                    shape = (num_embeddings, embedding_size)
-                    if weight_init is None:
-                        self.weight = jrandom.normal(key, shape, dtype=dtype)
-                    else:
-                        name = "weight_init"
-                        self.weight = draw(weight_init, key, shape, dtype, name=name)
-                    """,
+                    DRAW,
                 ),
             ],
         ),
