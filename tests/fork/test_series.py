@@ -97,7 +97,7 @@ def test_series_applies(checkout, tmp_path):
         line = "        - 'api/nn/{}.md'\n"
         assert line.format(before) + line.format(after) in navigation
     tricks = (checkout / "docs" / "tricks.md").read_text()
-    assert tricks.startswith(TRICKS.split("\n\n## Others")[0] + "\n\nThere is no")
+    assert tricks.startswith(TRICKS.split("\n\n## Others")[0] + "\n\nNo surgery")
     assert tricks.endswith("```\n\n## Others\n\nText.\n")
     assert tricks.index("MLP") < tricks.index("eqx.nn.reinitialise")
 

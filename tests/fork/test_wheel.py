@@ -147,7 +147,7 @@ def test_editable_install(tmp_path):
     # Also from the project's directory, which has a folder of the same name.
     assert json.loads(run(python, "-c", INSIDE, cwd=project)) == out
     # A change to our own code is live.
-    with (project / "equinox" / "nn" / "init" / "__init__.py").open("a") as file:
+    with (project / "equinox" / "nn" / "init.py").open("a") as file:
         file.write("\nanswer = 42\n")
     code = "import equinox; print(equinox.nn.init.answer)"
     assert run(python, "-c", code, cwd=tmp_path) == "42\n"

@@ -122,8 +122,10 @@ def settings(num):
 
 
 # What the layers and our initialisers raise. JAX's also divide by a zero fan. And what
-# JAX and NumPy warn of: `constant(None)` in old versions, `constant(1e39)` in float32.
+# JAX, NumPy and Equinox warn of: `constant(None)` in old versions, `constant(1e39)` in
+# float32, and an array as the mode of `variance_scaling`.
 DOCUMENTED = (TypeError, ValueError, ZeroDivisionError, FutureWarning, RuntimeWarning)
+DOCUMENTED += (UserWarning,)
 
 
 def attempt(fn, *args):

@@ -195,3 +195,126 @@ def test_abstract_norms(getkey):
     norm, linear = eqx.nn.reinitialise(model, **both, key=getkey())
     assert (norm.weight == 1).all() and (norm.bias == 0).all()
     assert (linear.weight == 0).all() and (linear.bias == 0).all()
+
+
+class Lost(eqx.Module):
+    weight: jax.Array
+
+    def __init__(self, width=3, *, weight_init=None, key):
+        self.weight = init.draw(weight_init, key, (width, width))
+
+
+class Changed(eqx.Module):
+    weight: jax.Array
+    mask: jax.Array | float
+
+    def __init__(self, mask=None, *, weight_init=None, key):
+        self.mask = jrandom.uniform(key, (3, 3)) if mask is None else 2 * mask
+        self.weight = self.mask * init.draw(weight_init, key, (3, 3))
+
+
+class RandomMask(Changed):
+    def __init__(self, *, weight_init=None, key):
+        super().__init__(weight_init=weight_init, key=key)
+
+
+class Uniform(eqx.Module):
+    weight: jax.Array
+    bias: jax.Array
+
+    def __init__(self, *, weight_init=init.ones, key):
+        self.weight = init.draw(weight_init, key, (3, 3))
+        self.bias = jrandom.uniform(key, (3,))
+
+
+class Kept(eqx.Module):
+    weight: jax.Array
+    rng: jax.Array
+
+    def __init__(self, rng, *, weight_init=None, key):
+        self.rng = rng
+        self.weight = init.draw(weight_init, key, (3, 3))
+
+
+def test_own_layers_that_cannot_be_drawn(getkey):
+    key = getkey()
+    one = dict(weight_init=init.ones, key=key)
+    int8 = eqx.tree_at(lambda m: m.weight, Uniform(**one), jnp.ones((3, 3), jnp.int8))
+    for model, why in (
+        (Lost(3, **one), "has no attribute 'width'"),
+        (int8, "the shapes or dtypes differ"),
+        (Changed(1.0, **one), "changes its `mask` again"),
+        (Changed(jnp.array(1.0), **one), "changes its `mask` again"),
+        (RandomMask(**one), "draws its `mask` again"),
+    ):
+        for fn in (reinitialise, eqx.filter_jit(reinitialise)):
+            with pytest.raises(ValueError, match=f"Cannot draw .*{why}"):
+                fn(model, weight_init=init.normal(), key=key)
+
+
+class Jitted(eqx.Module):
+    weight: jax.Array
+    bias: jax.Array
+
+    def __init__(self, *, weight_init=init.ones, bias_init=init.ones, key):
+        draw = lambda key: (init.draw(weight_init, key, (3, 3)), bias_init(key, (3,)))
+        self.weight, self.bias = jax.jit(draw)(key)
+
+
+class Norm(eqx.Module):
+    weight: jax.Array
+
+    def __init__(self, size):
+        self.weight = jnp.ones(size)
+
+
+def test_own_layers(getkey):
+    key = getkey()
+    two, three = init.constant(2), init.constant(3)
+    jitted = Jitted(weight_init=two, bias_init=three, key=key)
+    new = reinitialise(jitted, weight_init=init.zeros, key=key)
+    assert (new.weight == 0).all() and (new.bias == 3).all()
+    new = reinitialise(jitted, bias_init=init.zeros, key=key)
+    assert (new.weight == 2).all() and (new.bias == 0).all()
+    # A scale is no weight, even if its constructor takes no arguments.
+    norm, linear = reinitialise(
+        [Norm(3), eqx.nn.Linear(3, 3, key=key)], weight_init=init.zeros, key=key
+    )
+    assert (norm.weight == 1).all() and (linear.weight == 0).all()
+    # What has no argument is left alone, unless everything is drawn by its default.
+    uniform = Uniform(key=key)
+    new = reinitialise(uniform, weight_init=init.zeros, key=key)
+    assert (new.weight == 0).all() and new.bias is uniform.bias
+    assert not np.array_equal(reinitialise(uniform, key=getkey()).bias, uniform.bias)
+    kept = Kept(jrandom.key(7), weight_init=init.ones, key=key)
+    assert (reinitialise(kept, weight_init=init.zeros, key=key).weight == 0).all()
+
+
+def test_norms_in_a_slice(getkey):
+    linear = lambda: eqx.nn.Linear(3, 3, key=getkey())
+    norms = eqx.nn.LayerNorm(3), eqx.nn.RMSNorm(3)
+    model = eqx.nn.Sequential([linear(), norms[0], linear(), norms[1]])
+    draw = lambda where: reinitialise(
+        model, where=where, weight_init=init.zeros, key=getkey()
+    )
+    assert (draw(lambda m: m.layers[2:])[3].weight == 1).all()
+    assert (draw(lambda m: m.layers[3])[3].weight == 0).all()
+
+
+def test_unhashable_arguments(getkey):
+    norm = eqx.nn.BatchNorm(3, axis_name=["a", "b"], mode="ema")
+    assert (reinitialise(norm, bias_init=init.ones, key=getkey()).bias == 1).all()
+
+
+def test_integers(getkey):
+    kwargs = dict(dtype=jnp.int32, weight_init=init.ones, bias_init=init.ones)
+    linear = eqx.nn.Linear(2, 2, **kwargs, key=getkey())
+    new = reinitialise(linear, weight_init=init.zeros, key=getkey())
+    assert not new.weight.any() and new.bias is linear.bias
+
+
+def test_mapping_with_nan_debugging(getkey):
+    cell = eqx.nn.LSTMCell(2, 3, key=getkey())
+    with jax.debug_nans(True):
+        new = reinitialise(cell, bias_init={"forget": init.ones}, key=getkey())
+    assert (new.bias[3:6] == 1).all()
