@@ -165,7 +165,9 @@ class blocks(Module):
     def __call__(self, key, shape, dtype=None, *, name="init") -> Array:
         *rest, out = shape
         if out % self.num_blocks != 0:
-            raise ValueError(f"`{name}` has no {self.num_blocks} blocks in {shape}.")
+            raise ValueError(
+                f"`num_blocks` must divide {out}, for `{name}`. Got {self}."
+            )
         block = (*rest, out // self.num_blocks)
         draw_block = lambda key: draw(self.init, key, block, dtype, name=name)
         keys = jrandom.split(key, self.num_blocks)

@@ -13,13 +13,13 @@ import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from .._filters import combine, is_array, partition
+from .._filters import is_array
 from .._make_jaxpr import filter_make_jaxpr
 from .._module import Module
 from .._tree import tree_at, tree_equal
 from .._vmap_pmap import filter_vmap
 from ._batch_norm import BatchNorm
-from ._initialise import add_note, draw, Initializer
+from ._initialise import add_note, Initializer
 from ._normalisation import GroupNorm, LayerNorm, RMSNorm
 from ._shared import SharedNode
 from ._weight_norm import WeightNorm
@@ -28,15 +28,13 @@ from ._weight_norm import WeightNorm
 _T = TypeVar("_T")
 _Init = Initializer | Mapping[str, Initializer | None] | None
 _norms = (BatchNorm, GroupNorm, LayerNorm, RMSNorm)
-_not_kept = {"weight", "bias", "weight_init", "bias_init", "key", "dtype"}
+# What a layer need not keep of its arguments. (The last is deprecated in `LayerNorm`.)
+_not_kept = {"weight_init", "bias_init", "key", "dtype", "elementwise_affine"}
 _fold_in = jax.jit(jrandom.fold_in)
 _signature = ft.lru_cache(lambda cls: inspect.signature(cls).parameters)
-_takes_init = lambda cls: {"weight_init", "bias_init"} & _signature(cls).keys()
 _is_struct = lambda x: isinstance(x, jax.ShapeDtypeStruct)
 _is_array = lambda x: is_array(x) or _is_struct(x)
-_has_array = lambda x: any(map(_is_array, jtu.tree_leaves(x)))
-_is_mapping = lambda x: isinstance(x, Mapping) and not callable(x)
-_is_number = lambda dtype: jnp.issubdtype(dtype, jnp.number)
+_has_array = lambda x: any(_is_array(y) and y.size > 0 for y in jtu.tree_leaves(x))
 _canonical = jax.dtypes.canonicalize_dtype
 
 
@@ -95,7 +93,8 @@ def reinitialise(
     - The scale of a normalisation layer, and any other weight that is drawn with fewer
         than two axes. To draw these by `weight_init`, name the layer itself in `where`,
         or return a dictionary with `weight_init` from `select`. (If neither initialiser
-        is given, or the scale is abstract, then it is drawn by its default.)
+        is given, or the scale is abstract, then it is drawn by its default. In a slice
+        of a container, such as `m.layers[1:]`, no layer is named itself.)
 
     The projections of an [`equinox.nn.MultiheadAttention`][] are layers themselves, so
     write `where=lambda m: m.attention.query_proj` rather than `{"query": ...}`.
@@ -122,8 +121,8 @@ def reinitialise(
         `jax.tree_util.keystr`.) If it returns `True`, then the layer is drawn by the
         arguments above. If `False` or `None`, then it stays as it is. A dictionary with
         any of `weight_init` and `bias_init` overrides the arguments above.
-    - `key`: A `jax.random.PRNGKey` used to draw the values. They also depend on how
-        many layers come before. (Keyword only argument.)
+    - `key`: A `jax.random.PRNGKey` used to draw the values. (Keyword only argument.)
+        What is drawn for a layer also depends on how many layers come before it.
 
     **Returns:**
 
@@ -137,12 +136,14 @@ def reinitialise(
 
     **Raises:**
 
-    A `ValueError` if a layer cannot be drawn as its constructor would: if this does not
-    take the initialiser that is given, is that of a subclass which does not pass it on,
-    takes an argument that it keeps in no field of the same name (other than `key` and
-    `dtype`), changes an argument that it keeps, draws another array from `key`, or does
-    not make an array where the layer holds one. For a subclass, an empty dictionary
-    from `select` draws it by the constructor of its base class.
+    A `ValueError` if a layer cannot be drawn by its constructor, because
+
+    - the constructor does not take the initialiser that is given. (For a subclass, let
+        `select` return a dictionary, such as `{}`, to draw it as its base class.)
+    - an argument other than `key` and `dtype` is kept in no field of the same name, or
+        is changed before it is kept.
+    - the constructor draws another array from `key`, or makes arrays of other shapes.
+    - the layer holds something else where the constructor makes an array.
 
     A `ValueError` if there is nothing to draw, or if `where` returns an array or a
     module that occurs more than once. A `TypeError` or a `ValueError` for any other
@@ -164,13 +165,13 @@ def reinitialise(
             name = jtu.keystr(path)
             chosen: Any = is_inside and (select is None or select(name, node))
             if chosen is not False and chosen is not None:
-                # In a part of a container, it is not the layer that is named.
-                is_field = isinstance(path[-1:][0], jtu.GetAttrKey) if path else True
+                # Of a slice of a container, such as `m.layers[1:]`, none is named.
+                is_field = isinstance(path[-1], jtu.GetAttrKey) if path else True
                 is_named = id(node) in named and (is_field or len(named) == 1)
                 layer = _Layer(node, flat, name, inits, chosen, is_named)
                 drawn = layer.draw(node, _fold_in(key, num_layers))
-                num_drawn += any(x is not None for x in drawn)
-                new = [x if y is None else y for x, y in zip(new, drawn)]
+                num_drawn += len(drawn)
+                new = [drawn.get(i, x) for i, x in enumerate(new)]
         new_node = jtu.tree_unflatten(treedef, new)
         return _renorm(node, new_node) if isinstance(node, WeightNorm) else new_node
 
@@ -206,23 +207,29 @@ def _flatten(node) -> tuple[list, Any]:
     return jtu.tree_flatten_with_path(node, is_leaf=is_below)
 
 
-def _holds(flat, kind) -> bool:
+def _takes_init(cls) -> bool:
+    inits = {"weight_init", "bias_init"}
+    return issubclass(cls, Module) and not inits.isdisjoint(_signature(cls))
+
+
+def _holds(flat, *kinds) -> bool:
     """Whether a module has weights or biases. (A box counts only by its very name.)"""
-    is_named = lambda name, x: name.startswith(kind) if _is_array(x) else name == kind
+    is_named = lambda name, x: name.startswith(kinds) if _is_array(x) else name in kinds
     return any(is_named(path[0].name, x) and _has_array(x) for path, x in flat)
 
 
 def _is_layer(node, flat) -> bool:
-    if not isinstance(node, Module):
-        return False
-    takes_init = _takes_init(type(node)) and any(_is_array(x) for _, x in flat)
-    return bool(takes_init) or _holds(flat, "weight") or _holds(flat, "bias")
+    if _takes_init(type(node)) and any(_is_array(x) for _, x in flat):
+        return True
+    return isinstance(node, Module) and _holds(flat, "weight", "bias")
 
 
 class _Layer:
     """A layer that is drawn by calling its constructor again.
 
-    This draws NaN for whatever stays as it is.
+    It has three kinds of parameters: `"weight"`, `"bias"`, and `"scale"`, which is the
+    weight of a norm, or one that is drawn with fewer than two axes. Each kind has an
+    initialiser: `None` for the default of the constructor, `_keep` for what stays.
     """
 
     def __init__(self, node, flat, path, call, chosen, is_named):
@@ -234,32 +241,18 @@ class _Layer:
                 "`select` must return `True`, `False`, `None`, or a dictionary with "
                 f"any of `weight_init` and `bias_init`. Got {own!r} for {self.name}."
             )
-        bases = [c for c in cls.__mro__ if issubclass(c, Module) and _takes_init(c)]
-        self.cls = bases[0] if chosen is not True and bases else cls
-        self.arguments = _signature(self.cls).keys() if self.cls in bases else set()
-        maker = next(c for c in self.cls.__mro__ if "__init__" in vars(c))
-        self.is_own = not maker.__module__.startswith("equinox.")
-        self.error = None
-        inits = {**call, **own}
-        self.is_default = not own and all(init is None for init in inits.values())
-        self.kinds = {
-            k[:-5] for k, x in inits.items() if self.is_default or x is not None
-        }
-        weight, bias = inits.values()
-        self.is_plain = not (self.is_default or is_named or "weight_init" in own)
-        if self.is_plain and isinstance(node, _norms):
-            weight = None
-            # A scale is no weight. If there is none as yet, it is drawn by its default.
-            if not any(_is_struct(x) for _, x in flat):
-                self.kinds.discard("weight")
-        elif self.is_plain and self.is_own and callable(weight):
-            weight = _no_scale(weight)
-        self.is_whole = not self.is_own and not any(map(_is_mapping, (weight, bias)))
-        partial = lambda init: _Partial(init) if _is_mapping(init) else init
-        self.inits = dict(
-            weight_init=partial(weight) if "weight" in self.kinds else _nan,
-            bias_init=partial(bias) if "bias" in self.kinds else _nan,
-        )
+        # If none takes an initialiser, then it is a class that makes no arrays.
+        classes = [cls] if chosen is True else cls.__mro__
+        self.cls = next(filter(_takes_init, classes), Module)
+        inits = {**call, **own}.values()
+        self.is_default = not own and all(init is None for init in inits)
+        weight, bias = inits if self.is_default else map(_or_keep, inits)
+        is_plain = not (self.is_default or is_named or "weight_init" in own)
+        self.inits = dict(weight=weight, bias=bias, scale=_keep if is_plain else weight)
+        self.kinds = {kind for kind, init in self.inits.items() if init is not _keep}
+        self.abstract = {i for i, (_, x) in enumerate(flat) if _is_struct(x)}
+        if self.abstract and "weight" in self.kinds:
+            self.kinds.add("scale")  # There is none yet that could stay as it is.
 
     def refuse(self, why) -> ValueError:
         return ValueError(
@@ -267,83 +260,81 @@ class _Layer:
             "return `False`. To draw it as its base class, let it return a dictionary.)"
         )
 
-    def draw(self, layer, key) -> list:
-        """The new leaves of a layer or of a stack, `None` if they stay as they are."""
+    def draw(self, layer, key) -> dict[int, Any]:
+        """The new leaves of a layer or of a stack, by their index."""
         new = self.draw_member(layer, key)
-        if new is None:
+        if not isinstance(new, dict):
             sizes = {x.shape[:1] for x in jtu.tree_leaves(layer) if _is_array(x)}
             if len(sizes) != 1 or () in sizes:
-                why = self.error or "the shapes or dtypes differ"
-                raise self.refuse(f"its constructor makes something else ({why})")
-            arrays, rest = partition(layer, is_array)
-            member = lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
-            rest = jtu.tree_map(lambda x: member(x) if _is_struct(x) else x, rest)
-            fn = lambda key, arrays: self.draw(combine(arrays, rest), key)
-            new = filter_vmap(fn)(jrandom.split(key, *sizes), arrays)
+                raise self.refuse(f"its constructor makes something else ({new})")
+            zeros = lambda x: jnp.zeros(x.shape, x.dtype) if _is_struct(x) else x
+            stack = jtu.tree_map(zeros, layer)
+            new = filter_vmap(self.draw)(stack, jrandom.split(key, *sizes))
         return new
 
-    def draw_member(self, layer, key) -> list | None:
-        """The same, or `None` if this is not a single layer."""
-        flat, _ = _flatten(layer)
-        new: list[Any] = [None] * len(flat)
+    def draw_member(self, layer, key) -> dict[int, Any] | Exception | str:
+        """The same, or why this is not a single layer."""
         if not self.kinds:
-            return new
+            return {}
+        flat, _ = _flatten(layer)
         # Each array is cast to its own dtype, which is no wider.
         dtypes = [x.dtype for _, x in flat if _is_array(x)]
+        dtypes = [x for x in dtypes if jnp.issubdtype(x, jnp.number)]
         width = lambda x: (jnp.issubdtype(x, jnp.inexact), x.itemsize)
-        dtype = _canonical(max(filter(_is_number, dtypes), key=width, default=float))
-        is_value = lambda x: isinstance(getattr(layer, x, None), bool | Number | str)
-        names = {x for x in self.arguments if x not in _not_kept or is_value(x)}
-        names = names if self.is_own else names & vars(layer).keys()
+        dtype = _canonical(max(dtypes, key=width, default=float))
+        is_value = lambda x: isinstance(getattr(layer, x, None), Number | str)
+        not_kept = _not_kept | {x for x in ("weight", "bias") if not is_value(x)}
+        names = [x for x in _signature(self.cls) if x not in not_kept]
         try:
             kwargs = {name: getattr(layer, name) for name in names}
             made = _trace(self.cls, kwargs, dtype, key)
         except Exception as e:
-            self.error = self.error or e
-            return None
+            return e
         drawn = self.find(flat, made)
-        for path, x in (flat[i] for i in drawn):
-            y, _ = made[path]
-            if x.shape != y.shape or not np.can_cast(y.dtype, x.dtype, "same_kind"):
-                return None
-        if drawn:
-            with jax.debug_nans(False):
-                arrays, default = self.build(kwargs, dtype, key, self.inits), {}
-                if not self.is_whole and any(_is_struct(flat[i][1]) for i in drawn):
-                    default = self.build(kwargs, dtype, _fold_in(key, 0), {})
-                for i in drawn:
-                    path, x = flat[i]
-                    x, y = default.get(path, x), arrays[path]
-                    y = (
-                        y
-                        if self.is_whole
-                        else jnp.where(jnp.isnan(y), x.astype(y.dtype), y)
-                    )
-                    new[i] = y.astype(_canonical(x.dtype))
+        if not drawn or isinstance(drawn, str):
+            return drawn
+        with jax.debug_nans(False):
+            new, arrays = {}, self.build(kwargs, dtype, key, self.inits)
+            if any(i in self.abstract and not drawn[i] for i in drawn):
+                default = self.build(kwargs, dtype, _fold_in(key, 0), {})
+            for i, is_whole in drawn.items():
+                path, x = flat[i]
+                y = arrays[path]
+                if not is_whole:
+                    old = default[path] if i in self.abstract else x
+                    y = jnp.where(jnp.isnan(y), old.astype(y.dtype), y)
+                new[i] = y.astype(_canonical(x.dtype))
         return new
 
-    def find(self, flat, made) -> list[int]:
-        """Which leaves to draw: those that depend on what is given."""
-        found, drawn = set(), []
+    def find(self, flat, made) -> dict[int, bool] | str:
+        """Which leaves to draw, i.e. those that depend on what is given, and whether
+        they depend on nothing that stays as it is. Or why they cannot be drawn."""
+        drawn, found = {}, {"scale"}
+        is_whole = lambda init: init is not _keep and not isinstance(init, _Partial)
+        whole = {"key"} | {kind for kind, init in self.inits.items() if is_whole(init)}
         # What has no argument is drawn with all else, or otherwise left alone.
-        lacks = {x for x in self.kinds if f"{x}_init" not in self.arguments}
+        kinds = {"weight", "bias"}
+        lacks = {x for x in kinds if f"{x}_init" not in _signature(self.cls)}
         lacks = tuple(lacks if self.is_default else ())
-        others = tuple({"weight", "bias"} - self.kinds)
+        others = tuple(kinds - self.kinds)
         for i, (path, x) in enumerate(flat):
             name = path[0].name
-            _, uses = made.get(path, (None, set()))
+            y, uses = made.get(path, (None, set()))
             if path in made and name.startswith(lacks):
                 uses = self.kinds
-            found |= uses
+            found |= {"weight" if kind == "scale" else kind for kind in uses}
             if uses & self.kinds and not isinstance(x, SharedNode):
                 if not _is_array(x):
                     raise self.refuse(f"its constructor makes an array for {x}")
-                drawn.append(i)
+                if x.shape != y.shape or not np.can_cast(y.dtype, x.dtype, "same_kind"):
+                    return "the shapes or dtypes differ"
+                drawn[i] = uses <= whole
             elif uses == {"key"} and not name.startswith(others):
                 raise self.refuse(f"its constructor draws its `{name}` again")
-        is_scale = lambda x: self.is_plain and _is_array(x) and x.ndim < 2
-        for kind in self.kinds - found:
-            if _holds([x for x in flat if kind == "bias" or not is_scale(x[1])], kind):
+        # Without an initialiser to tell a scale by, it is one by its axes.
+        is_left = lambda x: _is_array(x) and x.ndim < 2 and "scale" not in self.kinds
+        for kind in sorted(self.kinds - found):
+            if _holds([x for x in flat if kind == "bias" or not is_left(x[1])], kind):
                 raise self.refuse(f"its constructor draws no {kind} by `{kind}_init`")
         return drawn
 
@@ -354,7 +345,7 @@ class _Layer:
         except Exception as e:
             add_note(e, f"This was to draw {self.name}. To leave it out, use `select`.")
             raise
-        for name, x in kwargs.items() if self.is_own else ():
+        for name, x in kwargs.items():
             y = getattr(made, name, None)
             is_equal = y is x or tree_equal(x, y)
             if isinstance(is_equal, jax.core.Tracer) or not is_equal:
@@ -362,35 +353,41 @@ class _Layer:
         return dict(jtu.tree_flatten_with_path(made)[0])
 
 
-def _make(cls, kwargs, dtype, key, **inits) -> Module:
-    """Calls the constructor of a layer. (`None` is the default.)"""
-    inits = {name: init for name, init in inits.items() if init is not None}
-    others = dict(inits, dtype=dtype, key=key)
-    return cls(**kwargs, **{k: x for k, x in others.items() if k in _signature(cls)})
+def _make(cls, kwargs, dtype, key, weight=None, bias=None, scale=None) -> Module:
+    """Calls the constructor of a layer, with an initialiser for each kind. (`None` is
+    the default.)"""
+
+    def by_axes(key, shape, dtype=float):
+        init: Any = scale if len(shape) < 2 else weight
+        return init(key, shape, dtype)
+
+    weight_init = scale if issubclass(cls, _norms) else weight
+    if weight_init is not scale and callable(weight) and not isinstance(weight, type):
+        weight_init = by_axes
+    others = dict(weight_init=weight_init, bias_init=bias, dtype=dtype, key=key)
+    others = {k: x for k, x in others.items() if x is not None and k in _signature(cls)}
+    return cls(**kwargs, **others)
 
 
 def _trace(cls, kwargs, dtype, key) -> dict[tuple, tuple]:
-    """The arrays that a constructor makes, and what they depend on: `"weight"` and
-    `"bias"` are their initialisers, and `"key"` is other randomness."""
-    args = (cls, tuple(kwargs.items()), dtype, key.dtype, key.shape)
+    """The arrays that a constructor makes, and what they depend on: the kinds of
+    initialisers, and `"key"` for other randomness."""
+    key = jax.ShapeDtypeStruct(key.shape, key.dtype)
+    args = (cls, tuple(kwargs.items()), dtype, key)
     try:
-        hash(args)
-    except TypeError:
-        return _uncached_trace(*args)
-    return _cached_trace(*args)
+        return _cached_trace(*args)
+    except TypeError:  # An argument may not be hashable.
+        return _cached_trace.__wrapped__(*args)
 
 
-def _uncached_trace(cls, kwargs, dtype, key_dtype, key_shape) -> dict[tuple, tuple]:
-    def fn(weight, bias, key):
+@ft.lru_cache
+def _cached_trace(cls, kwargs, dtype, key) -> dict[tuple, tuple]:
+    def fn(inits, key):
         full = lambda x: lambda key, shape, dtype=float: jnp.full(shape, x, dtype)
-        inits = dict(weight_init=full(weight), bias_init=full(bias))
-        return _make(cls, dict(kwargs), dtype, key, **inits)
+        return _make(cls, dict(kwargs), dtype, key, *map(full, inits))
 
-    if not _takes_init(cls):
-        return {}
-    zero, key = jnp.zeros(()), jax.ShapeDtypeStruct(key_shape, key_dtype)
-    closed, made, _ = filter_make_jaxpr(fn)(zero, zero, key)
-    names = ({"weight"}, {"bias"}, {"key"})
+    closed, made, _ = filter_make_jaxpr(fn)([jnp.zeros(())] * 3, key)
+    names = ({"weight"}, {"bias"}, {"scale"}, {"key"})
     uses = dict(zip(map(id, closed.jaxpr.invars), names))
     for eqn in closed.jaxpr.eqns:
         used = set().union(*(uses.get(id(x), set()) for x in eqn.invars))
@@ -400,28 +397,23 @@ def _uncached_trace(cls, kwargs, dtype, key_dtype, key_shape) -> dict[tuple, tup
     return {p: (x, uses.get(id(y), set())) for (p, x), y in zip(arrays, outvars)}
 
 
-_cached_trace = ft.lru_cache(_uncached_trace)
-
-
-def _nan(key, shape, dtype=float):
+def _keep(key, shape, dtype=float):
+    """Draws NaN, which is replaced by what was there before."""
     return jnp.full(shape, jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
 
 
-def _no_scale(init):
-    """The same initialiser, but NaN for a shape of fewer than two axes."""
-
-    def draw_weight(key, shape, dtype=float):
-        weight_init = _nan if len(shape) < 2 else init
-        return draw(weight_init, key, shape, dtype, name="weight_init")
-
-    return draw_weight
+def _or_keep(init):
+    """The same initialiser, where `None` is to keep what is there, not the default."""
+    if isinstance(init, Mapping) and not callable(init):
+        return _Partial(init)
+    return _keep if init is None else init
 
 
 class _Partial(dict):
-    """A mapping by name, with NaN for the names that it does not have."""
+    """Initialisers by name, with `_keep` for every other name."""
 
     def get(self, name, default=None):
-        return super().get(name) or _nan
+        return _or_keep(super().get(name))
 
     __getitem__ = get
 

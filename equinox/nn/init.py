@@ -215,7 +215,7 @@ class fan_in_uniform(Module):
 
     def __call__(self, key, shape, dtype=float) -> Array:
         if len(shape) < 2:
-            raise ValueError(f"`fan_in_uniform` needs `(*spatial, in, out)`: {shape}.")
+            raise ValueError(f"`fan_in_uniform` needs at least two axes. Got {shape}.")
         return default_init(key, shape, dtype, 1 / math.sqrt(math.prod(shape[:-1])))
 
 
@@ -513,7 +513,7 @@ class identity(Module):
 
     **Raises:**
 
-    When called: a `TypeError` if the shape has fewer than two dimensions.
+    When called: an error if the shape has fewer than two dimensions.
     """
 
     scale: ArrayLike = 1.0

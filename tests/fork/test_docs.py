@@ -20,6 +20,7 @@ DOCUMENTS = [
     "README.md",
     "docs/pull-request.md",
     "docs/api/nn/init.md",
+    "docs/api/nn/reinitialise.md",
     "docs/fork.md",
     "docs/guide.md",
     "docs/migration.md",

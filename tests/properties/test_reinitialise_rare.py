@@ -318,3 +318,18 @@ def test_mapping_with_nan_debugging(getkey):
     with jax.debug_nans(True):
         new = reinitialise(cell, bias_init={"forget": init.ones}, key=getkey())
     assert (new.bias[3:6] == 1).all()
+
+
+def test_partly_abstract(getkey):
+    key = getkey()
+    cell = eqx.filter_eval_shape(eqx.nn.LSTMCell, 2, 3, key=key)
+    cell = reinitialise(cell, bias_init=init.constant(5), key=key)
+    cell = reinitialise(cell, bias_init={"forget": init.ones}, key=key)
+    assert cell.bias.tolist() == [5] * 3 + [1] * 3 + [5] * 6
+    assert isinstance(cell.weight_hh, jax.ShapeDtypeStruct)
+
+
+def test_sizes_of_zero(getkey):
+    model = [eqx.nn.Linear(0, 3, key=getkey()), eqx.nn.Linear(2, 3, key=getkey())]
+    new = reinitialise(model, weight_init=init.ones, key=getkey())
+    assert (new[1].weight == 1).all() and new[0].weight.shape == (3, 0)
