@@ -294,7 +294,8 @@ class _Layer:
         if not drawn or isinstance(drawn, str):
             return drawn
         with jax.debug_nans(False):
-            new, arrays = {}, self.build(kwargs, dtype, key, self.inits)
+            new, default = {}, {}
+            arrays = self.build(kwargs, dtype, key, self.inits)
             if any(i in self.abstract and not drawn[i] for i in drawn):
                 default = self.build(kwargs, dtype, _fold_in(key, 0), {})
             for i, is_whole in drawn.items():
