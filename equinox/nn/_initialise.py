@@ -115,13 +115,13 @@ def draw(
         note = f"`{name}` was called as `init(key, shape, dtype)` with shape {shape}"
         note += "." if key is not None else ", and no `key` was given."
         if isinstance(e, TypeError):
-            note += " (Was it `he_normal`, say, rather than `he_normal()`?)"
+            note += " (A factory such as `he_normal` is called first: `he_normal()`.)"
         add_note(e, note)
         raise
     if not isinstance(out, jax.Array | np.ndarray):
         raise TypeError(
-            f"`{name}` must return an array. Got {out!r}. (Was it `he_normal`, say, "
-            "rather than `he_normal()`?)"
+            f"`{name}` must return an array. Got {out!r}. (A factory such as "
+            "`he_normal` is called first: `he_normal()`.)"
         )
     if out.shape != shape:
         raise ValueError(
