@@ -50,4 +50,3 @@ def test_embedding(getkey):
     weight = jnp.ones((30, 4))
     with pytest.raises(ValueError, match="both `weight` and `weight_init`"):
         eqx.nn.Embedding(weight=weight, weight_init=init.zeros)
-    assert eqx.nn.Embedding(weight=weight).weight is weight

@@ -29,7 +29,7 @@ def test_drawn_gate_by_gate(cls, getkey):
             assert np.allclose(gate @ gate.T, np.eye(5), atol=1e-5)
         assert len(np.unique(np.asarray(weight).round(5))) > 0.9 * weight.size
     bias = cls(3, 50, bias_init=init.normal(), key=getkey()).bias
-    assert len(np.unique(bias)) == len(bias)
+    assert len(np.unique(bias)) > 0.9 * len(bias)
 
 
 @cells
@@ -49,7 +49,7 @@ def test_mapping(cls, getkey):
     by_name = cls(3, 5, bias_init=same, key=key)
     assert eqx.tree_equal(by_name, cls(3, 5, bias_init=init.normal(), key=key))
     for name in ("weight_init", "bias_init"):
-        with pytest.raises(ValueError, match=f"`{name}` has the keys \\['x'\\]"):
+        with pytest.raises(ValueError, match=f"^`{name}` has the keys \\['x'\\]"):
             cls(3, 5, **{name: {"x": init.ones}}, key=key)
 
 

@@ -94,7 +94,6 @@ def test_defaults(getkey):
     assert values(new)[0][:4] == [None, 1, None, None]
     assert values(new)[1][:4] == [None, 0, None, 1]
     assert 0.2 < jnp.abs(new.cell.weight_hh).max() <= 0.5
-    assert len(np.unique(new.mlp.layers[1].weight)) == 2 * 4 * 4
 
 
 def test_where(getkey):
@@ -108,7 +107,7 @@ def test_where(getkey):
     new = reinitialise([[model.norm, model.linear]], where=lambda m: m[0], **kwargs)
     assert (new[0][0].weight == 1).all() and (new[0][1].weight == 2).all()
     for where in (lambda m: m.linear.weight, lambda m: (m.own, m.linear.bias)):
-        with pytest.raises(ValueError, match="`where` must return modules"):
+        with pytest.raises(ValueError, match="^`where` must return modules"):
             reinitialise(model, where=where, **kwargs)
     with pytest.raises(ValueError, match="occurs once"):
         reinitialise([model.own, model.own], where=lambda m: m[0], **kwargs)
@@ -134,7 +133,7 @@ def test_select(getkey):
     new = reinitialise(model, select=select, key=getkey())
     assert (new.linear.weight == 4).all() and new.linear.bias is model.linear.bias
     for bad in (1, np.bool_(True), init.zeros, {"weight": init.zeros}):
-        with pytest.raises((TypeError, ValueError), match="`select` must return"):
+        with pytest.raises((TypeError, ValueError), match="^`select` must return"):
             reinitialise(model, select=lambda *_: bad, key=getkey())
 
 
@@ -227,7 +226,7 @@ def test_refuses(getkey):
         (Masked(2, key=key), "draws no weight by `weight_init`"),
     ):
         name = f"`{type(model).__module__}.{type(model).__qualname__}` at `\\[1\\]`"
-        with pytest.raises(ValueError, match=f"Cannot draw {name}: .*{why}.*`select`"):
+        with pytest.raises(ValueError, match=f"^Cannot draw {name}: .*{why}.*`select`"):
             reinitialise([linear, model], weight_init=init.zeros, key=key)
         select = lambda path, layer: layer is not model
         new = reinitialise([linear, model], **both, select=select, key=key)
@@ -237,7 +236,7 @@ def test_refuses(getkey):
     new = reinitialise(Masked(2, key=key), select=lambda *_: {}, **both, key=key)
     assert (new.weight == 2).all() and (new.bias == 3).all()
     for model in (jnp.ones(3), eqx.nn.LayerNorm(3)):
-        with pytest.raises(ValueError, match="Nothing was drawn"):
+        with pytest.raises(ValueError, match="^Nothing was drawn"):
             reinitialise([model], weight_init=init.ones, key=key)
 
     def fails(key, shape, dtype):
