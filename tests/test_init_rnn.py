@@ -44,13 +44,14 @@ def test_mapping(cls, getkey):
         cell = cls(3, 5, bias_init={gate: init.ones}, key=key)
         bias = default.bias.at[5 * i : 5 * (i + 1)].set(1)
         assert eqx.tree_equal(cell, eqx.tree_at(lambda x: x.bias, default, bias))
-    assert eqx.tree_equal(cls(3, 5, weight_init={}, bias_init={}, key=key), default)
     same = dict.fromkeys((*gates[cls], "new_hidden")[:4], init.normal())
     by_name = cls(3, 5, bias_init=same, key=key)
     assert eqx.tree_equal(by_name, cls(3, 5, bias_init=init.normal(), key=key))
     for name in ("weight_init", "bias_init"):
         with pytest.raises(ValueError, match=f"^`{name}` has the keys \\['x'\\]"):
             cls(3, 5, **{name: {"x": init.ones}}, key=key)
+        with pytest.raises(TypeError, match=f"^`{name}` must be a function"):
+            cls(3, 5, **{name: init.normal}, key=key)
 
 
 def test_gates(getkey):
