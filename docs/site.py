@@ -17,6 +17,7 @@ UPSTREAM = "https://docs.kidger.site/equinox/"
 REFERENCES = {
     "module/module": ["Module"],
     "transformations": ["filter_vmap", "filter_eval_shape"],
+    "manipulation": ["tree_at"],
     "nn/attention": ["nn.MultiheadAttention.__call__"],
     "nn/inference": ["nn.inference_mode"],
     "nn/normalisation": ["nn.SpectralNorm", "nn.WeightNorm", "nn.BatchNorm.__call__"],
