@@ -414,8 +414,10 @@ def lecun_normal() -> variance_scaling:
     return variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
-xavier_uniform, xavier_normal = glorot_uniform, glorot_normal
-kaiming_uniform, kaiming_normal = he_uniform, he_normal
+xavier_uniform = glorot_uniform
+xavier_normal = glorot_normal
+kaiming_uniform = he_uniform
+kaiming_normal = he_normal
 
 
 class orthogonal(Module):
