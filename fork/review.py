@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fork.edits import COMMITS
 from fork.series import EMAIL, NAME, SeriesError, write_series
+from fork.tree import new_files
 
 
 IDENTITY = {
@@ -18,12 +19,7 @@ IDENTITY = {
     "GIT_COMMITTER_EMAIL": EMAIL,
 }
 # What is closest to the changes, for the commits before the last one.
-CLOSEST = [
-    "tests/test_nn.py",
-    "tests/test_init.py",
-    "tests/test_init_rnn.py",
-    "tests/test_init_norm.py",
-]
+CLOSEST = ["tests/test_nn.py", *(p for p in new_files() if p.startswith("tests/"))]
 
 
 CHECKS = ("lint", "tests", "docs")

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,40 +27,37 @@ def table(site: Path) -> str:
 
     rows = ["| commit | all lines | existing code | new code | tests |"]
     rows.append("| --- " * 5 + "|")
-    totals = [0] * 6
+    totals = Counter()
     for number, commit in enumerate(COMMITS, start=1):
-        added = [0] * 6
+        counts = Counter()
         lines = [edits for edits in commit.edits if isinstance(edits, LineEdits)]
-        added[0] = sum(
-            len(op.new.strip("\n").split("\n")) + isinstance(op, AppendToSection)
-            for edits in lines
-            for op in edits.operations
-            if isinstance(op, AppendToSection | InsertLines)
-        )
+        for op in (op for edits in lines for op in edits.operations):
+            if isinstance(op, AppendToSection | InsertLines):
+                counts["all +"] += len(op.new.strip("\n").split("\n"))
+                counts["all +"] += isinstance(op, AppendToSection)
         code = [edits for edits in commit.edits if edits not in lines]
         new = apply(replace(commit, edits=code), read, "upstream")
         for path, text in new.items():
-            signs = _signs(read(path), text)
-            plus, minus = signs.count("+"), signs.count("-")
-            added[0] += plus
-            added[1] += minus
+            signs = Counter(_signs(read(path), text))
+            counts["all +"] += signs["+"]
+            counts["all -"] += signs["-"]
             if path.startswith("tests/"):
-                added[5] += plus
+                counts["tests"] += signs["+"]
             elif in_package([path]) and path in own:
-                added[4] += code_lines(text) - code_lines(read(path))
+                counts["code"] += code_lines(text) - code_lines(read(path))
             elif in_package([path]):
-                added[2] += plus
-                added[3] += minus
+                counts["existing +"] += signs["+"]
+                counts["existing -"] += signs["-"]
         texts.update(new)
-        totals = [x + y for x, y in zip(totals, added)]
-        rows.append(_row(str(number), added))
+        totals.update(counts)
+        rows.append(_row(str(number), counts))
     rows.append(_row("all", totals))
     return "\n".join(rows) + "\n"
 
 
-def _row(title: str, figures: list[int]) -> str:
-    all_plus, all_minus, plus, minus, code, tests = figures
-    cells = [title, f"+{all_plus} -{all_minus}", f"+{plus} -{minus}", code, tests]
+def _row(title: str, counts: Counter) -> str:
+    both = lambda name: f"+{counts[f'{name} +']} -{counts[f'{name} -']}"
+    cells = [title, both("all"), both("existing"), counts["code"], counts["tests"]]
     return f"| {' | '.join(map(str, cells))} |"
 
 

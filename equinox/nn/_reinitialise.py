@@ -278,8 +278,8 @@ class _Layer:
             return {}
         flat, _ = _flatten(layer)
         # Each array is cast to its own dtype, which is no wider.
-        dtypes = [x.dtype for _, x in flat if _is_array(x)]
-        dtypes = [x for x in dtypes if jnp.issubdtype(x, jnp.number)]
+        is_number = lambda x: _is_array(x) and jnp.issubdtype(x.dtype, jnp.number)
+        dtypes = [x.dtype for _, x in flat if is_number(x)]
         width = lambda x: (jnp.issubdtype(x, jnp.inexact), x.itemsize)
         dtype = _canonical(max(dtypes, key=width, default=float))
         is_value = lambda x: isinstance(getattr(layer, x, None), Number | str)
@@ -363,6 +363,7 @@ def _make(cls, kwargs, dtype, key, weight=None, bias=None, scale=None) -> Module
         return init(key, shape, dtype)
 
     weight_init = scale if issubclass(cls, _norms) else weight
+    # What is no initialiser is left for the constructor to refuse.
     if weight_init is not scale and callable(weight) and not isinstance(weight, type):
         weight_init = by_axes
     others = dict(weight_init=weight_init, bias_init=bias, dtype=dtype, key=key)
