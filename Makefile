@@ -12,17 +12,20 @@ SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 # Some fixtures take long, and so the tests of a file stay together.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
-.PHONY: help demo test test-fast lint docs docs-serve docs-test format tree pr check upstream-suite matrix \
-	bench peers parity downstream release-check clean python
+.PHONY: help demo inside test test-fast lint docs docs-serve docs-test format pictures tables tree pr check \
+	upstream-suite matrix bench peers parity downstream release-check clean python
 
 help:
 	@echo "make demo       install the fork into .venv, and train on handwritten digits"
+	@echo "make inside     look inside three networks, before and after a better initialisation"
 	@echo "make test       install the fork, and run all tests"
 	@echo "make test-fast  only those that take less than two minutes in all"
 	@echo "make lint       check this repository and the fork by ruff, pyright and others"
 	@echo "make docs       build the site into build/site"
 	@echo "make docs-serve build the site, and serve it while it is being written"
 	@echo "make docs-test  build the site, and look at it in a browser"
+	@echo "make pictures   draw those pictures of the documentation that are out of date"
+	@echo "make tables     write what was measured into the pages of the documentation"
 	@echo "make format     format this repository"
 	@echo "make bench      measure what initialisation costs; with CASES=..., only these"
 	@echo "make peers      measure how other libraries initialise, for docs/migration.md"
@@ -39,6 +42,9 @@ help:
 demo: $(VENV)/fork $(VENV)/demo
 	$(BIN)/python examples/digits.py
 
+inside: $(VENV)/fork $(VENV)/demo
+	$(BIN)/python examples/inside.py
+
 test: $(VENV)/fork $(VENV)/test
 	$(PYTEST)
 
@@ -53,6 +59,7 @@ lint: $(VENV)/fork $(VENV)/test $(VENV)/lint
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*
 	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/typos
 
 docs: $(VENV)/fork $(VENV)/docs
 	$(BIN)/python -m mkdocs build --strict
@@ -64,6 +71,12 @@ docs-test: docs $(VENV)/test
 	@command -v chromedriver >/dev/null || \
 		{ echo "error: this needs Chromium and ChromeDriver, in Debian the packages chromium and chromium-driver" >&2; exit 2; }
 	$(PYTEST) tests/site
+
+pictures: $(VENV)/fork $(VENV)/demo
+	$(BIN)/python docs/pictures.py
+
+tables: python
+	$(PYTHON) docs/tables.py
 
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix .
@@ -98,18 +111,26 @@ matrix:
 		summary=`grep "^=.* in .*=$$" $$venv.txt || echo "not run, see $$venv.txt"`; \
 		echo "Python $$version, $$installed: `echo $$summary | sed 's/^=* //; s/ =*$$//'`" \
 			| tee -a build/matrix/matrix.txt; \
-	done; done; exit $$status
+	done; done; cp build/matrix/matrix.txt docs; $(PYTHON) docs/tables.py; exit $$status
 
 upstream-suite: $(VENV)/test
 	@test -n "$(CHECKOUT)" || { echo "usage: make upstream-suite CHECKOUT=..." >&2; exit 2; }
 	rm -rf build/suite
 	$(BIN)/python -m fork suite "$(CHECKOUT)" --scratch build/suite
+	cp build/suite/suite.json docs
+	$(PYTHON) docs/tables.py
 
 check: $(VENV)/test
 	$(BIN)/python -m fork check $(TARGETS)
 
-bench: $(VENV)/fork $(VENV)/test
+# All cases, and only these together, are what the page shows.
+bench: $(VENV)/fork $(VENV)/test $(if $(CASES),,build/peers/fork $(VENV)/demo)
 	$(BIN)/python benchmarks/bench.py $(CASES)
+ifndef CASES
+	cp build/benchmarks.json docs
+	$(PYTHON) docs/tables.py
+	$(BIN)/python docs/pictures.py
+endif
 
 build/peers/done: Makefile | python
 	$(PYTHON) -m venv --clear build/peers
@@ -117,12 +138,15 @@ build/peers/done: Makefile | python
 		torch==2.13.0 flax==0.12.8 keras==3.15.1 dm-haiku==0.0.17
 	touch $@
 
-peers: build/peers/done
+build/peers/fork: build/peers/done $(SOURCES)
 	build/peers/bin/python -m pip install --quiet .
-	build/peers/bin/python tests/parity/peers.py
+	touch $@
 
-parity: build/peers/done $(VENV)/fork $(VENV)/test
-	build/peers/bin/python -m pip install --quiet .
+peers: build/peers/fork
+	build/peers/bin/python tests/parity/peers.py
+	$(PYTHON) docs/tables.py
+
+parity: build/peers/fork $(VENV)/fork $(VENV)/test
 	build/peers/bin/python tests/parity/peers.py --check
 	$(PYTEST) tests/parity
 
@@ -132,6 +156,8 @@ downstream: python
 	build/downstream/bin/python -m pip install --quiet . --group downstream
 	build/downstream/bin/python -m pip check
 	build/downstream/bin/python tests/downstream/compare.py
+	cp build/downstream.json docs
+	$(PYTHON) docs/tables.py
 
 # What the release workflow does, but for publishing.
 release-check: $(VENV)/release
@@ -143,6 +169,12 @@ release-check: $(VENV)/release
 	$(PYTHON) -m venv build/release/venv
 	build/release/venv/bin/python -m pip install --quiet build/release/*.whl
 	cd build/release && venv/bin/python -I ../../tests/fork/installed.py
+
+# A folder whose name is no target.
+FOLDERS := $(filter-out docs,$(patsubst %/,%,$(wildcard */)))
+.PHONY: $(FOLDERS)
+$(FOLDERS):
+	@echo "error: there is no target '$@'; 'make' lists them" >&2; exit 2
 
 clean:
 	rm -rf $(VENV) build dist

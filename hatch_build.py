@@ -1,5 +1,7 @@
 """The build hook: takes the files of the wheel from `fork.tree`."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import shutil
 import sys
@@ -14,12 +16,17 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 ROOT = Path(__file__).resolve().parent
 # A build frontend does not put the project on the path.
 sys.path.insert(0, str(ROOT))
+# Nothing is built for it, since `requires-python` refuses it.
+IS_TOO_OLD = sys.version_info < (3, 10)
 
 
 class ForkMetadataHook(MetadataHookInterface):
     """The version, and the dependencies: those of upstream."""
 
     def update(self, metadata: dict[str, Any]) -> None:
+        metadata.update({"version": "0", "dependencies": []})
+        if IS_TOO_OLD:
+            return
         from fork.upstream import from_build_environment, read_pin
 
         pin = read_pin(ROOT)
@@ -32,6 +39,8 @@ class ForkBuildHook(BuildHookInterface):
     """The package: upstream's files as edited, and ours."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if IS_TOO_OLD:
+            return
         from fork.tree import write_tree
         from fork.upstream import from_build_environment, read_pin
 
@@ -46,5 +55,5 @@ class ForkBuildHook(BuildHookInterface):
             build_data["force_include"][f"{self.tmp.name}/equinox"] = "equinox"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact: str) -> None:
-        if version != "editable":
+        if version != "editable" and not IS_TOO_OLD:
             self.tmp.cleanup()

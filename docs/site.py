@@ -1,17 +1,25 @@
-"""What the documentation site needs beyond MkDocs: figures, formulae, references."""
+"""What the documentation site needs beyond MkDocs: pictures, formulae, references."""
 
-import io
+import json
 import re
-from html import escape
+from html import unescape
 from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 import griffe
-import matplotlib.pyplot as plt
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 
+ROOT = Path(__file__).resolve().parent.parent
+# Documents outside of `docs/` that are pages as well.
+DOCUMENTS = {
+    "index.md": "README.md",
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "security.md": "SECURITY.md",
+}
 # Pages of upstream's documentation, and what is referred to there.
 UPSTREAM = "https://docs.kidger.site/equinox/"
 REFERENCES = {
@@ -25,31 +33,23 @@ REFERENCES = {
     "nn/stateful": ["nn.State", "nn.StateIndex"],
 }
 
-plt.switch_backend("svg")
-plt.rcParams |= {
-    "axes.grid": True,
-    "axes.prop_cycle": plt.cycler(  # pyright: ignore
-        # Seen on white and on black, and told apart without colours.
-        color=["#7d8590", "#3b82f6", "#e4572e", "#12936b", "#a855f7"],
-        linestyle=["--", "-", "-.", (0, (5, 1)), ":"],
-    ),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.constrained_layout.use": True,
-    "font.size": 10,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "equinox",
-}
-
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds a copy of MathJax, so that pages need nothing from elsewhere."""
+    """Adds these documents, and a copy of MathJax, so that pages need no network."""
+    for page, document in DOCUMENTS.items():
+        path = str(ROOT / document)
+        files.append(File.generated(config, page, abs_src_path=path))
     name = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
     path = str(distribution("sphinx-mathjax-offline").locate_file(name))
     files.append(File.generated(config, "_static/tex-svg.js", abs_src_path=path))
     return files
+
+
+def on_page_markdown(markdown: str, **kwargs: Any) -> str:
+    """Points links between these documents and `docs/` to the pages."""
+    for page, document in DOCUMENTS.items():
+        markdown = re.sub(rf"\]\((\.\./)?{document}", f"]({page}", markdown)
+    return markdown.replace("](docs/", "](")
 
 
 def on_nav(nav: Any, config: MkDocsConfig, files: Files) -> None:
@@ -60,8 +60,40 @@ def on_nav(nav: Any, config: MkDocsConfig, files: Files) -> None:
             config.plugins["autorefs"].register_url(f"equinox.{name}", url)  # pyright: ignore
 
 
+def on_page_content(html: str, **kwargs: Any) -> str:
+    """Makes pictures part of a page, so that they have its colours and its font."""
+    pattern = r'<p><img alt="([^"]*)" src="(?:\.\./)*pictures/(\w+)\.svg" ?/?></p>'
+
+    def inline(match: re.Match) -> str:
+        svg = (ROOT / "docs" / "pictures" / f"{match[2]}.svg").read_text("utf-8")
+        svg = svg[svg.index("<svg") :].replace("#767676", "currentColor")
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+        svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
+        root = f'<svg role="img" aria-label="{match[1]}"'
+        return f'<figure class="plot">{svg.replace("<svg", root, 1)}</figure>'
+
+    return re.sub(pattern, inline, html)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Lets the search find British words by their American spelling."""
+    path = Path(config.site_dir) / "search" / "search_index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    for section in index["docs"]:
+        british = r"\w+(?:al|im|or)is(?:a|e|ing)\w*"
+        words = {
+            re.sub(r"is(e|a|ing)", r"iz\1", word)
+            for word in re.findall(
+                british, unescape(section["text"] + section["title"])
+            )
+        }
+        section["text"] += f"<p>{' '.join(sorted(words))}</p>" if words else ""
+    path.write_text(json.dumps(index), encoding="utf-8")
+
+
 class UpstreamLinks(griffe.Extension):
-    """Does the same for links from the docstrings of upstream to its pages."""
+    """Turns links from the docstrings of upstream to its pages into full ones."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
@@ -69,21 +101,3 @@ class UpstreamLinks(griffe.Extension):
             obj.docstring.value = re.sub(
                 r"(?:\.\./)+(\S+)\.ipynb", rf"{UPSTREAM}\1/", text
             )
-
-
-def svg(figure: plt.Figure, alt: str) -> str:
-    """A figure as part of a page, in the colours of the page."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return inline(file.getvalue(), alt)
-
-
-def inline(svg: str, alt: str) -> str:
-    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
-    svg = svg.replace("#ffffff", "none")
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
-    root = f'<svg role="img" aria-label="{escape(alt)}" fill="currentColor"'
-    return f'<figure class="plot">{svg.replace("<svg", root, 1)}</figure>'

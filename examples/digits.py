@@ -214,20 +214,54 @@ COLOURS = {
 }
 
 
-def plot(scales: dict, losses: dict, accuracies: dict, path: Path) -> None:
+def train_all(steps: int = 400) -> tuple[dict, dict, dict]:
+    """What `plot` shows, for all networks."""
+    data = load()
+    deep, accuracies, losses = list(NETWORKS)[-1], {}, {}
+    num_runs = sum(map(len, NETWORKS.values()))
+    total = num_runs * (steps // STEPS_PER_RECORD) * STEPS_PER_RECORD
+    # Without an estimate of the time, since compilation comes first.
+    bar = "{l_bar}{bar}| {n_fmt}/{total_fmt} steps, {elapsed}"
+    # It is not shown if the output is not a terminal.
+    with tqdm(total=total, mininterval=1, bar_format=bar, disable=None) as progress:
+        for network, variants in NETWORKS.items():
+            for name, make in variants.items():
+                progress.set_description(f"{network}: {name}")
+                accuracy, loss = train(make, data, steps, progress)
+                accuracies[network, name] = accuracy
+                if network == deep:
+                    losses[name] = loss
+            if progress.disable:
+                print(f"Trained: {network}", flush=True)
+    scales = {
+        name: activation_scales(make, data[2]) for name, make in NETWORKS[deep].items()
+    }
+    return scales, losses, accuracies
+
+
+COLOURS = {
+    "default": "#7d8590",
+    "he_normal, zero biases": "#3b82f6",
+    "orthogonal per layer": "#e4572e",
+    "orthogonal per gate": "#e4572e",
+    "forget bias one": "#12936b",
+}
+
+
+def plot(scales: dict, losses: dict, accuracies: dict) -> plt.Figure:
     """The deep network before and during training, and all networks after it."""
-    plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "digits"}
     figure, axes = plt.subplots(
-        1, 3, figsize=(10, 3.6), layout="constrained", width_ratios=[1, 1, 1.1]
+        1, 3, figsize=(10, 3.6), layout="constrained", width_ratios=[1, 1, 1.3]
     )
     before, during, after = axes
     for name, scale in scales.items():
         # What has underflowed to zero cannot be shown on a logarithmic scale.
         layers, shown = np.arange(1, len(scale) + 1), np.where(scale > 0, scale, np.nan)
-        before.semilogy(layers, shown, color=COLOURS[name], label=name)
+        style = dict(color=COLOURS[name], linestyle="-")
+        before.semilogy(layers, shown, label=name, **style)
         loss = losses[name]
         steps = STEPS_PER_RECORD * np.arange(1, len(loss) + 1)
-        during.plot(steps, loss.mean(axis=1), color=COLOURS[name])
+        during.plot(steps, loss.mean(axis=1), **style)
         low, high = loss.min(axis=1), loss.max(axis=1)
         during.fill_between(steps, low, high, color=COLOURS[name], alpha=0.2, lw=0)
     before.set(
@@ -244,16 +278,20 @@ def plot(scales: dict, losses: dict, accuracies: dict, path: Path) -> None:
     networks = list(dict.fromkeys(network for network, _ in accuracies))
     for (network, name), accuracy in accuracies.items():
         row = networks.index(network) + 0.22 * (list(NETWORKS[network]).index(name) - 1)
-        after.plot(
-            100 * accuracy, [row] * NUM_SEEDS, "o", ms=5, color=COLOURS[name], alpha=0.6
-        )
+        # The scale is that of the error, so that 98 and 99 percent can be told apart.
+        error = np.maximum(100 * (1 - accuracy), 0.2)
+        after.plot(error, [row] * NUM_SEEDS, "o", ms=5, color=COLOURS[name], alpha=0.6)
     after.set(
         title="All networks, trained:\none dot for each seed",
         xlabel="test accuracy in percent",
-        xlim=(0, 102),
+        xscale="log",
         yticks=range(len(networks)),
         yticklabels=[network.replace(", ", "\n") for network in networks],
     )
+    accuracies_shown = [10, 50, 80, 90, 95, 98, 99, 99.5]
+    after.set_xticks([100 - x for x in accuracies_shown], accuracies_shown)
+    after.minorticks_off()
+    after.set_xlim(100, 0.4)
     after.invert_yaxis()
     handles = before.get_legend_handles_labels()[0]
     forget = "forget bias one"
@@ -264,8 +302,7 @@ def plot(scales: dict, losses: dict, accuracies: dict, path: Path) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    return figure
 
 
 def summary(scales: dict, accuracies: dict) -> str:
@@ -295,26 +332,14 @@ def main() -> None:
     args = parser.parse_args()
     matplotlib.use("agg")
 
-    data = load()
-    accuracies, losses = {}, {}
     num_runs = sum(map(len, NETWORKS.values()))
     print(
-        f"Training {num_runs} configurations on {len(data[0])} images of digits, each "
+        f"Training {num_runs} configurations on images of handwritten digits, each "
         f"with {NUM_SEEDS} seeds.\nFor each kind of network, only weight_init and "
         "bias_init differ. This takes about a minute.",
         flush=True,
     )
-    total = num_runs * (args.steps // STEPS_PER_RECORD) * STEPS_PER_RECORD
-    # Without an estimate of the time, since compilation comes first.
-    bar = "{l_bar}{bar}| {n_fmt}/{total_fmt} steps, {elapsed}"
-    with tqdm(total=total, mininterval=1, bar_format=bar) as progress:
-        for network, variants in NETWORKS.items():
-            for name, make in variants.items():
-                progress.set_description(f"{network}: {name}")
-                accuracy, loss = train(make, data, args.steps, progress)
-                accuracies[network, name] = accuracy
-                losses.setdefault(network, {})[name] = loss
-
+    scales, losses, accuracies = train_all(args.steps)
     print(f"\nTest accuracy in percent, over {NUM_SEEDS} seeds, {args.steps} steps\n")
     print(f"{'network':22} {'initialisation':24} {'mean':>6} {'min':>6} {'max':>6}")
     for (network, name), accuracy in accuracies.items():
@@ -322,11 +347,9 @@ def main() -> None:
         row = " ".join(f"{100 * figure:6.1f}" for figure in figures)
         print(f"{network:22} {name:24} {row}")
 
-    deep = list(NETWORKS)[-1]
-    scales = {
-        name: activation_scales(make, data[2]) for name, make in NETWORKS[deep].items()
-    }
-    plot(scales, losses[deep], accuracies, args.output)
+    figure = plot(scales, losses, accuracies)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.output)
     print(f"\n{summary(scales, accuracies)}")
     print(f"\nFigure: {args.output.resolve()}")
 

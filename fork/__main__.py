@@ -5,6 +5,12 @@ import sys
 from pathlib import Path
 from subprocess import CalledProcessError
 
+
+try:
+    import libcst  # noqa: F401
+except ModuleNotFoundError:
+    sys.exit("error: libcst is not installed; `make test` installs it into .venv")
+
 from fork.check import check, releases, table
 from fork.edits import COMMITS
 from fork.review import CHECKS, review

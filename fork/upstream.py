@@ -42,7 +42,8 @@ class Pin:
 def read_pin(root: Path = ROOT) -> Pin:
     pyproject = tomllib.loads((root / "pyproject.toml").read_text())
     requires = pyproject["build-system"]["requires"]
-    versions = [m[1] for r in requires if (m := re.fullmatch(r"equinox==([\w.]+)", r))]
+    pattern = r"equinox==([\w.]+)(?:;.*)?"
+    versions = [m[1] for r in requires if (m := re.fullmatch(pattern, r))]
     if len(versions) != 1:
         raise UpstreamError("`build-system.requires` must pin `equinox==...` once")
     table = pyproject["tool"]["fork"]
@@ -102,9 +103,8 @@ def download(version: str, cache: Path = CACHE) -> Path:
             command = [*pip, *get, f"equinox=={version}"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
-                raise UpstreamError(
-                    f"cannot download equinox {version}:\n{done.stderr.strip()}"
-                )
+                *_, why = done.stderr.strip().splitlines()
+                raise UpstreamError(f"cannot download equinox {version}: {why}")
             [wheel] = Path(tmp).glob("*.whl")
             unpacked = Path(tmp) / "site"
             with ZipFile(wheel) as archive:

@@ -135,7 +135,8 @@ def draw(
 
 
 class blocks(Module):
-    """Draws several linear maps side by side along `out`, each with its own key.
+    r"""Draws several linear maps side by side along `out`, each with its own key:
+    $W = [W_1, \ldots, W_n]$ for $n = \text{num_blocks}$.
 
     The groups of a convolution are drawn in this way. Use it for a weight that holds
     several matrices, such as the query, key and value projections of attention. (As a

@@ -44,7 +44,8 @@ from ._misc import default_init
 
 
 class constant(Module):
-    """Sets every element to a given value. As `jax.nn.initializers.constant`.
+    r"""Sets every element to a given value, $W = \text{value}$. As
+    `jax.nn.initializers.constant`.
 
     `equinox.nn.init.zeros` is `constant(0)`, and `equinox.nn.init.ones` is
     `constant(1)`.
@@ -460,9 +461,12 @@ class orthogonal(Module):
 
 
 class delta_orthogonal(Module):
-    """Draws the kernel of a convolution: as [`equinox.nn.init.orthogonal`][] at the
+    r"""Draws the kernel of a convolution: as [`equinox.nn.init.orthogonal`][] at the
     central tap (index `(size - 1) // 2` of each spatial dimension), and zero elsewhere.
     As `jax.nn.initializers.delta_orthogonal`.
+
+    So $W_\text{centre} W_\text{centre}^\top = \text{scale}^2 I$, and a convolution keeps
+    the length of its input but for the factor `scale`.
 
     !!! example
 
@@ -493,8 +497,8 @@ class delta_orthogonal(Module):
 
 
 class identity(Module):
-    """Sets a weight to the identity matrix, with zeros for the extra rows or columns if
-    it is not square. For a convolution: sets the kernel to the identity matrix at the
+    r"""Sets a weight to the identity matrix, $W_{ij} = \text{scale} \cdot \delta_{ij}$,
+    with zeros for the extra rows or columns if it is not square. For a convolution: sets the kernel to the identity matrix at the
     central tap (index `(size - 1) // 2` of each spatial dimension), and to zero
     elsewhere, so that it passes its input through if `padding="SAME"`.
 
@@ -527,9 +531,9 @@ class identity(Module):
 
 
 class sparse(Module):
-    """Draws from the normal distribution with mean zero, and then sets part of the
-    outgoing connections of each input to zero, i.e. part of each row of a matrix of
-    shape `(in, out)`. As `torch.nn.init.sparse_`, for the transposed matrix.
+    r"""Draws from the normal distribution $\mathcal{N}(0, \text{stddev}^2)$, and then
+    sets $\lceil \text{sparsity} \cdot \text{out} \rceil$ of the outgoing connections of
+    each input to zero, i.e. part of each row of a matrix of shape `(in, out)`. As `torch.nn.init.sparse_`, for the transposed matrix.
 
     For a convolution, this applies to each tap of the kernel.
 

@@ -31,8 +31,9 @@ def ppo(actor, critic, **_):
 
 
 def gpt2(model, **_):
-    ends, others = [], []
-    for block in model:
+    ends, others = [], [model.token.weight, model.position.weight]
+    assert jnp.all(model.norm.weight == 1)
+    for block in model.blocks:
         attention, (up, down) = block.attention, block.mlp.layers
         ends += [attention.output_proj.weight, down.weight]
         others += [attention.query_proj.weight, attention.key_proj.weight, up.weight]
@@ -42,6 +43,18 @@ def gpt2(model, **_):
         close(weight.std(), 0.02, rtol=0.05)
     for weight in ends:
         close(weight.std(), 0.02 / 12**0.5, rtol=0.05)
+
+
+def by_pattern(model, drawn, by_pattern, patterns, key, init, **_):
+    first, second, last = drawn["mlp"].layers
+    close(last.weight.std(), 0.01, rtol=0.15)
+    assert jnp.all(last.bias == 0) and jnp.all(
+        second.bias == model["mlp"].layers[1].bias
+    )
+    close(second.weight.std(), (2 / 64) ** 0.5, rtol=0.05)
+    close(drawn["embedding"].weight.std(), 0.02, rtol=0.3)
+    with pytest.raises(ValueError, match="head"):
+        by_pattern(model, dict(patterns, head=dict(bias_init=init.zeros)), key)
 
 
 def neural_ode(flow, **_):
@@ -103,11 +116,15 @@ def forget_gate(cell, cells, **_):
         ]
 
 
-def sweep(mlps, stddevs, **_):
+def sweep(mlps, stddevs, ensemble, **_):
     weight = mlps.layers[1].weight
     assert weight.shape == (3, 5, 64, 64)
     close(weight.std(axis=(2, 3)) / stddevs[:, None], 1.0, atol=0.05)
     assert len(np.unique(weight[..., 0, 0])) == 15
+    he, orthogonal, default = ensemble.layers[1].weight
+    close(he.std(), (2 / 64) ** 0.5, rtol=0.05)
+    close(gram(orthogonal), 2 * jnp.eye(64))
+    assert jnp.abs(default).max() <= 1 / 8
 
 
 def lsuv(mlp, batch, **_):
@@ -118,6 +135,81 @@ def lsuv(mlp, batch, **_):
         x = jax.nn.relu(x)
 
 
+def fan_in_bias(model, drawn, **_):
+    for name, fan_in in dict(conv=4 * 9, linear=64).items():
+        bias, limit = drawn[name].bias, fan_in**-0.5
+        assert 0.9 * limit < jnp.abs(bias).max() <= limit
+        assert jnp.all(bias != model[name].bias)
+        assert jnp.all(drawn[name].weight == model[name].weight)
+    assert jnp.all(drawn["norm"].bias == 0)
+
+
+def fused(fused, model, **_):
+    limit = (6 / 128) ** 0.5
+    for linear in (fused, *model):
+        for weight in jnp.split(linear.weight, len(linear.weight) // 64):
+            assert 0.99 * limit < jnp.abs(weight).max() <= limit
+
+
+def experts(experts, Experts, init, key, **_):
+    for weight in experts.weight:
+        close(weight.T @ weight, jnp.eye(32))
+    assert jnp.any(experts.weight[0] != experts.weight[1])
+    he = Experts((8, 64, 32), key=key)
+    close(he.weight.std(axis=(1, 2)), (2 / 64) ** 0.5, rtol=0.1)
+
+
+def scaled_and_shifted(norm, half, **_):
+    close(norm.weight.mean(), 1.0, atol=0.01)
+    close(norm.weight.std(), 0.02, rtol=0.2)
+    close(half.weight @ half.weight.T, 0.25 * jnp.eye(64))
+
+
+def truncated(linear, **_):
+    close(linear.weight.std(), 0.02, rtol=0.01)
+    assert jnp.abs(linear.weight).max() < 2 * 0.02 / 0.87
+
+
+def mamba(mamba, new_mamba, **_):
+    steps = jax.nn.softplus(new_mamba.step_proj.bias)
+    assert jnp.all((0.001 <= steps) & (steps <= 0.1)) and steps.max() > 10 * steps.min()
+    assert eqx.tree_equal(mamba.step_proj, new_mamba.step_proj)
+    assert jnp.all(new_mamba.log_a == mamba.log_a)
+    assert jnp.all(new_mamba.in_proj.bias == 0)
+    assert jnp.all(new_mamba.in_proj.weight != mamba.in_proj.weight)
+
+
+def not_drawn(left, **_):
+    biases = [f"['mlp'].layers[{i}].bias" for i in (0, 1)]
+    assert left == [*biases, "['norm'].weight", "['norm'].bias"]
+
+
+def by_name(linear, inits, from_config, init, **_):
+    assert list(inits.values()) == [init.truncated_normal(0.02), init.zeros]
+    assert from_config("ones") == init.ones
+    close(linear.weight.std(), 0.02 * 0.88, rtol=0.1)
+    assert jnp.all(linear.bias == 0)
+    with pytest.raises(ValueError, match="he_norm.*he_normal"):
+        from_config("he_norm")
+
+
+def chrono(cell, **_):
+    input, forget, cell, output = jnp.split(cell.bias, 4)
+    assert jnp.all(input == -forget) and jnp.all(cell == 0) and jnp.all(output == 0)
+    assert jnp.all((0 <= forget) & (forget < jnp.log(99))) and forget.max() > 4
+
+
+def again(net, new_net, mlp, revived, batch, **_):
+    assert eqx.tree_equal(net.body, new_net.body)
+    assert eqx.tree_equal(net.heads[0], new_net.heads[0])
+    assert jnp.all(net.heads[1].weight != new_net.heads[1].weight)
+    active = jnp.any(jax.vmap(mlp.layers[0])(batch) > 0, axis=0)
+    assert 0 < active.sum() < 64
+    is_old = (mlp.layers[0].weight == revived.layers[0].weight).all(axis=1)
+    assert jnp.all(is_old == active)
+    close(jax.vmap(mlp)(batch), jax.vmap(revived)(batch))
+
+
 def shrink_and_perturb(warm, trained, fresh, **_):
     old, new = trained.layers[1].weight, fresh.layers[1].weight
     close(warm.layers[1].weight, 0.5 * old + 0.1 * new)
@@ -125,7 +217,12 @@ def shrink_and_perturb(warm, trained, fresh, **_):
     assert warm(jnp.ones(2)).shape == (2,)
 
 
-def mup(make_mup, **_):
+def mup(make_mup, wide, **_):
+    base = make_mup(64, jr.key(1)).layers[2].weight
+    close(base.std(), 1 / 8, rtol=0.3)
+    close(wide.layers[2].weight.std(), 1 / 128, rtol=0.1)
+    close(wide.layers[1].weight.std(), (2 / 1024) ** 0.5, rtol=0.01)
+
     def scale(width):
         x = jr.normal(jr.key(1), (32,))
         models = eqx.filter_vmap(lambda key: make_mup(width, key))
@@ -135,19 +232,19 @@ def mup(make_mup, **_):
     close(scale(64) / scale(1024), 4.0, rtol=0.2)
 
 
-def shards(large, abstract, rows, init, key, **_):
-    assert large(jnp.ones(64)).shape == (64,)
-    for layer in large.layers:
-        assert layer.weight.sharding == rows
-        assert jnp.all(layer.bias == 0)
-    expected = eqx.nn.reinitialise(abstract, weight_init=init.he_normal(), key=key)
-    for layer, other in zip(large.layers, expected.layers):
-        close(layer.weight, other.weight)
-
-
 CHECKS = {
     "PPO's actor and critic": ppo,
-    "GPT-2: scaled residual projections": gpt2,
+    "GPT-2 in one pass": gpt2,
+    "Patterns, as from a configuration": by_pattern,
+    "muP: widths that can be scaled up": mup,
+    "Biases by the fan-in of their layer": fan_in_bias,
+    "Query, key and value in one layer": fused,
+    "Experts in one array": experts,
+    "Scaling or shifting any initialiser": scaled_and_shifted,
+    "A truncated normal of the standard deviation that was asked for": truncated,
+    "Draws that a global pass must leave alone": mamba,
+    "Which arrays were not drawn?": not_drawn,
+    "An initialiser by name, from a configuration": by_name,
     "A neural ODE that starts near the identity": neural_ode,
     "SIREN": siren,
     "Input-convex networks: non-negative weights": input_convex,
@@ -155,19 +252,18 @@ CHECKS = {
     "ICNR: sub-pixel upsampling without a checkerboard": icnr,
     "Residual branches that start at zero": zero_branches,
     "Forget-gate bias": forget_gate,
+    "Chrono gates, for a known time span": chrono,
+    "A head again, or dead units only": again,
     "An ensemble, and a sweep of `stddev`": sweep,
     "LSUV: scale by data": lsuv,
     "Shrink and perturb": shrink_and_perturb,
-    "muP: widths that can be scaled up": mup,
-    "Straight into shards": shards,
 }
 HEAD, *SECTIONS = (ROOT / "docs" / "recipes.md").read_text("utf-8").split("\n## ")
 RECIPES = {section.partition("\n")[0]: section for section in SECTIONS}
 
 
 def code(section):
-    (found,) = examples(section)
-    return found
+    return "\n".join(examples(section))
 
 
 def test_all_are_checked():

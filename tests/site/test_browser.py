@@ -76,6 +76,26 @@ def load(driver, url, size=DESKTOP, scheme="light"):
     driver.get(url)
 
 
+# Text that is cut off: in a picture, in what is printed, or where nothing scrolls.
+CLIPPED = """
+const clipped = [];
+for (const text of document.querySelectorAll("figure.plot text")) {
+  const box = text.getBoundingClientRect();
+  const all = text.closest("svg").getBoundingClientRect();
+  const margin = Math.min(box.left - all.left, all.right - box.right);
+  if (margin < -1) clipped.push([text.textContent, margin]);
+}
+for (const element of document.querySelectorAll("article *:not(mjx-container *)")) {
+  const overflow = getComputedStyle(element).overflowX;
+  const scrolls = overflow == "auto" && !element.closest(".language-text");
+  const is_wider = element.scrollWidth > element.clientWidth + 1;
+  if (overflow != "visible" && !scrolls && is_wider && element.clientWidth > 1)
+    clipped.push([element.outerHTML.slice(0, 80), element.scrollWidth]);
+}
+return clipped;
+"""
+
+
 def requests(driver):
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
@@ -84,7 +104,8 @@ def requests(driver):
 
 
 def test_there_are_pages():
-    names = ["index", "guide", "recipes", "migration", "layers", "api/nn/init"]
+    names = ["index", "guide", "own-layers", "large-models", "inside", "recipes"]
+    names += ["migration", "layers", "api/nn/init", "api/nn/reinitialise", "changelog"]
     assert {f"{name}.html" for name in names} <= {*PAGES}
 
 
@@ -112,6 +133,7 @@ def test_page(driver, base, page, size, scheme):
         assert image.get_attribute("alt")
     for image in driver.find_elements(By.CSS_SELECTOR, "figure.plot > svg"):
         assert len(image.get_attribute("aria-label")) > 40
+    assert script(CLIPPED) == []
     assert [x for x in driver.get_log("browser") if x["level"] == "SEVERE"] == []
     others = [x for x in requests(driver) if not x.startswith((base, "data:", "blob:"))]
     assert others == []
@@ -120,8 +142,17 @@ def test_page(driver, base, page, size, scheme):
 @pytest.mark.parametrize(
     "query, found",
     [
-        ("he_normal", "#equinox.nn.init.he_normal"),
+        ("he_normal", "init.html#equinox.nn.init.he_normal"),
         ("reinitialise", "reinitialise.html"),
+        ("reinitialize", "reinitialise.html"),
+        ("initializer", "init.html#equinox.nn.init.Initializer"),
+        ("initializer", "guide.html"),
+        ("custom", "own-layers.html"),
+        ("own layer", "own-layers.html"),
+        ("bfloat16", "large-models.html"),
+        ("mixed precision", "large-models.html"),
+        ("trunc_normal_", "migration.html"),
+        ("weight init", "guide.html"),
     ],
 )
 def test_search(driver, base, query, found):
@@ -130,10 +161,34 @@ def test_search(driver, base, query, found):
     wait(driver, box.is_displayed)
     box.click()
     box.send_keys(query)
-    links = lambda: driver.find_elements(By.CSS_SELECTOR, "a.md-search-result__link")
-    hrefs = lambda: [urljoin(base, link.get_attribute("href")) for link in links()]
+    script = "[...document.querySelectorAll('a.md-search-result__link')].map(x => x.href)"
+    hrefs = lambda: driver.execute_script(f"return {script}")
     strip = lambda url: url.partition("?")[0] + "#" + urlsplit(url).fragment
     wait(driver, lambda: any(found in strip(url) for url in hrefs()))
+
+
+def test_search_says_that_it_needs_a_server(driver):
+    load(driver, (SITE / "guide.html").as_uri())
+    box = driver.find_element(By.CSS_SELECTOR, ".md-search__input")
+    assert "make docs-serve" in box.get_attribute("placeholder")
+    assert not box.is_enabled()
+
+
+def test_page_that_is_not_there(driver, base):
+    load(driver, base + "404.html")
+    assert "There is no such page" in driver.find_element(By.TAG_NAME, "h1").text
+    for link in driver.find_elements(By.CSS_SELECTOR, "article a"):
+        assert (SITE / urlsplit(link.get_attribute("href")).path[1:]).is_file()
+
+
+@pytest.mark.parametrize("page", ["migration.html", "guide.html"])
+def test_what_scrolls_shows_it(driver, base, page):
+    load(driver, base + page, PHONE)
+    kind = "figure.plot" if page == "guide.html" else ".md-typeset__scrollwrap"
+    for element in driver.find_elements(By.CSS_SELECTOR, kind):
+        scrolls = "return arguments[0].scrollWidth > arguments[0].clientWidth"
+        assert driver.execute_script(scrolls, element)
+        assert "gradient" in element.value_of_css_property("background-image")
 
 
 class Links(HTMLParser):

@@ -1,0 +1,230 @@
+"""Writes the measured figures into the pages, as Markdown between two marks.
+
+`make bench`, `make peers`, `make downstream`, `make upstream-suite` and `make matrix`
+run it, after they have written what they measured to a file in this folder.
+"""
+
+import json
+import re
+from pathlib import Path
+from statistics import geometric_mean
+from zipfile import ZipFile
+
+
+DOCS = Path(__file__).resolve().parent
+
+
+def load(name: str) -> dict:
+    return json.loads((DOCS / name).read_text(encoding="utf-8"))
+
+
+def table(head: list, rows: list, num_texts: int = 1) -> str:
+    align = ["---"] * num_texts + ["---:"] * (len(head) - num_texts)
+    escape = lambda cell: str(cell).replace("|", r"\|")
+    return "\n".join(
+        f"| {' | '.join(map(escape, row))} |" for row in (head, align, *rows)
+    )
+
+
+def traps() -> str:
+    peers = load("peers.json")
+    names = dict(pytorch="PyTorch", flax="Flax", keras="Keras", haiku="Haiku")
+    rows = [
+        [what, *(row.get(x, "–") for x in ("here", *names))]
+        for what, row in peers["figures"].items()
+    ]
+    versions = peers["versions"]
+    named = ", ".join(f"{names[x]} {versions[x]}" for x in names)
+    return (
+        table(["", "here", *names.values()], rows)
+        + f"\n\nMeasured with {named}, on JAX {versions['jax']}."
+    )
+
+
+def suite() -> str:
+    suite = load("suite.json")
+    say = lambda counts: ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
+    text = (
+        f"The {suite['num_tests']} tests of Equinox, at `{suite['commit']}`, with JAX "
+        f"{suite['jax']} on Python {suite['python']}. On the fork: "
+        f"{say(suite['counts']['fork'])}. On upstream: "
+        f"{say(suite['counts']['upstream'])}.\n\n"
+    )
+    differs = [
+        f"- `{test}`: {ours} on the fork, {theirs} on upstream"
+        for test, (ours, theirs) in suite["differs"].items()
+    ]
+    return text + (
+        "\n".join(["These differ:\n", *differs] if differs else ["No test differs."])
+    )
+
+
+def matrix() -> str:
+    lines = (DOCS / "matrix.txt").read_text(encoding="utf-8").splitlines()
+    rows = [
+        re.split(r", jax==|: ", line.removeprefix("Python "), maxsplit=2)
+        for line in lines
+    ]
+    return table(
+        ["Python", "JAX", "`make test`"], [row for row in rows if len(row) == 3], 3
+    )
+
+
+def distributions() -> str:
+    with ZipFile(DOCS.parent / "tests" / "parity" / "quantiles.npz") as recorded:
+        names = [name.removesuffix(".npy") for name in recorded.namelist()]
+    names = [name.split(" ", 1) for name in names if ": " not in name]
+    libraries = dict(pytorch="PyTorch", keras="Keras", flax="Flax", haiku="Haiku")
+    of = lambda library: "; ".join(f"`{what}`" for x, what in names if x == library)
+    return "\n".join(f"- {title}: {of(x)}." for x, title in libraries.items())
+
+
+def downstream() -> str:
+    uses = {
+        "lineax": "the Jacobian of an MLP inverted",
+        "optimistix": "an MLP fitted by Levenberg-Marquardt",
+        "diffrax": "a neural ODE trained for ten steps",
+        "flowjax": "a coupling flow fitted",
+        "equimo": "a vision transformer applied",
+        "distreqx": "a normal distribution with learnt parameters fitted",
+        "jaxnasium": "PPO trained on CartPole, and all its parameters compared",
+    }
+    downstream = load("downstream.json")
+    rows = [
+        [
+            name,
+            row["version"],
+            uses[name],
+            row["figures"],
+            "yes" if row["equal"] else "no",
+        ]
+        for name, row in downstream["libraries"].items()
+    ]
+    versions = downstream["versions"]
+    return (
+        table(["library", "version", "use", "figures", "equal to upstream"], rows, 3)
+        + f"\n\nWith equinox {versions['equinox']} and JAX {versions['jax']}."
+    )
+
+
+def ratio(case: str, figure: str, name: str) -> str:
+    return f"{load('benchmarks.json')[case][figure][name]:.2f}"
+
+
+def machine() -> str:
+    bench = load("benchmarks.json")
+    machine = bench["machine"]
+    return (
+        f"Measured on {machine['cpu']} with {machine['cores']} cores, by JAX "
+        f"{machine['jax']} on {machine['device']} and Python {machine['python']}, with "
+        f"equinox {machine['equinox']}. Each figure comes from {bench['runs']} "
+        "processes for each variant (for `import equinox`, from four times as many), "
+        "run in turn. A ratio is the median over pairs of them."
+    )
+
+
+def transformer() -> str:
+    measured = {
+        "fresh": "in a new process",
+        "again": "again, in the same process",
+        "peak memory": "peak memory, in a new process",
+        "trace": "compiled function: time to trace",
+        "compile": "compiled function: time to compile",
+        "run": "compiled function: time to run",
+        "all three": "compiled function: all three",
+    }
+    variants = {
+        "tree_at": "`tree_at`",
+        "eval_shape": "`filter_eval_shape`, then `tree_at`",
+        "bare": "`jax.random` alone",
+    }
+    rows = [
+        [text, *(ratio("transformer", figure, f"init / {x}") for x in variants)]
+        for figure, text in measured.items()
+    ]
+    bench = load("benchmarks.json")["transformer"]
+    fresh, again = (bench[x]["init, median"] for x in ("fresh", "again"))
+    return (
+        table(["`weight_init`, relative to", *variants.values()], rows)
+        + f"\n\nIn a new process, building it with `weight_init` takes {fresh:.1f} "
+        f"seconds, and {again:.1f} seconds when everything is compiled."
+    )
+
+
+def defaults() -> str:
+    bench = load("benchmarks.json")
+
+    def with_range(case, figure):
+        low, high = bench[case][figure]["fork / upstream, range"]
+        return f"{ratio(case, figure, 'fork / upstream')} ({low:.2f} to {high:.2f})"
+
+    rows = [["`import equinox`", with_range("import", "import"), "", ""]]
+    calls, times = ", calls", []
+    for layer in (x.removesuffix(calls) for x in bench["default"] if x.endswith(calls)):
+        times.append(bench["default"][layer]["fork / upstream"])
+        num_calls = bench["default"][layer + calls]["fork / upstream"]
+        same = "yes" if bench["default"][f"{layer}, jaxpr"]["identical"] else "no"
+        rows.append(
+            [f"`{layer}`", with_range("default", layer), f"{num_calls:.3f}", same]
+        )
+    rows.append(["all layers, geometric mean", f"{geometric_mean(times):.2f}", "", ""])
+    return table(
+        ["fork ÷ upstream", "time (and its range)", "calls of functions", "same jaxpr"],
+        rows,
+    )
+
+
+def growth() -> str:
+    best = {
+        k: row["fork, best"] for k, row in load("benchmarks.json")["growth"].items()
+    }
+    build, again = best["build 1000"], best["reinitialise 1000"]
+    return (
+        f"Building 1000 layers takes {build:.2f} seconds once everything is compiled, "
+        f"and `reinitialise` on them {again:.2f} seconds, which is {again / build:.2f} "
+        "times as long."
+    )
+
+
+def peers() -> str:
+    libraries = {"flax": "Flax NNX", "keras": "Keras, on JAX", "pytorch": "PyTorch"}
+    rows = [
+        [name, *(ratio("peers", x, f"equinox / {peer}") for x in ("fresh", "again"))]
+        for peer, name in libraries.items()
+    ]
+    versions = load("peers.json")["versions"]
+    named = [
+        f"{name} {versions[x]}" for x, name in [*libraries.items(), ("jax", "JAX")]
+    ]
+    return (
+        table(["Equinox, relative to", "in a new process", "again"], rows)
+        + f"\n\nMeasured with {', '.join(named)}."
+    )
+
+
+TABLES = {
+    "migration.md": [traps],
+    "evidence.md": [suite, matrix, distributions, downstream],
+    "benchmarks.md": [machine, transformer, defaults, growth, peers],
+    "large-models.md": [transformer],
+}
+
+
+def written(page: str) -> str:
+    """A page, with its tables as they should be."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for function in TABLES[page]:
+        begin, end = f"<!-- begin {function.__name__} -->\n\n", "\n\n<!-- end -->"
+        before, found, rest = text.partition(begin)
+        assert found and end in rest, (page, begin)
+        text = before + begin + function() + rest[rest.index(end) :]
+    return text
+
+
+def main() -> None:
+    for page in TABLES:
+        (DOCS / page).write_text(written(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
