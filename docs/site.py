@@ -77,7 +77,8 @@ def on_page_content(html: str, **kwargs: Any) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Lets the search find British words by their American spelling."""
+    """Lets the search find British words by their American spelling, and a page that
+    was opened as a file load its index."""
     path = Path(config.site_dir) / "search" / "search_index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
     for section in index["docs"]:
@@ -90,6 +91,8 @@ def on_post_build(config: MkDocsConfig) -> None:
         }
         section["text"] += f"<p>{' '.join(sorted(words))}</p>" if words else ""
     path.write_text(json.dumps(index), encoding="utf-8")
+    as_script = f"var __index = {json.dumps(index)}"
+    path.with_suffix(".js").write_text(as_script, encoding="utf-8")
 
 
 class UpstreamLinks(griffe.Extension):

@@ -465,8 +465,8 @@ class delta_orthogonal(Module):
     central tap (index `(size - 1) // 2` of each spatial dimension), and zero elsewhere.
     As `jax.nn.initializers.delta_orthogonal`.
 
-    So $W_\text{centre} W_\text{centre}^\top = \text{scale}^2 I$, and a convolution keeps
-    the length of its input but for the factor `scale`.
+    So $W_\text{centre} W_\text{centre}^\top = \text{scale}^2 I$, and a convolution
+    multiplies the length of its input by `scale`.
 
     !!! example
 
@@ -498,9 +498,10 @@ class delta_orthogonal(Module):
 
 class identity(Module):
     r"""Sets a weight to the identity matrix, $W_{ij} = \text{scale} \cdot \delta_{ij}$,
-    with zeros for the extra rows or columns if it is not square. For a convolution: sets the kernel to the identity matrix at the
-    central tap (index `(size - 1) // 2` of each spatial dimension), and to zero
-    elsewhere, so that it passes its input through if `padding="SAME"`.
+    with zeros for the extra rows or columns if it is not square. For a convolution:
+    sets the kernel to the identity matrix at the central tap (index `(size - 1) // 2`
+    of each spatial dimension), and to zero elsewhere, so that it passes its input
+    through if `padding="SAME"`.
 
     As `torch.nn.init.eye_`, and for odd sizes as `torch.nn.init.dirac_`. (For an even
     size, no tap is central: a [`equinox.nn.ConvTranspose`][], or a dilation above one,
@@ -533,7 +534,8 @@ class identity(Module):
 class sparse(Module):
     r"""Draws from the normal distribution $\mathcal{N}(0, \text{stddev}^2)$, and then
     sets $\lceil \text{sparsity} \cdot \text{out} \rceil$ of the outgoing connections of
-    each input to zero, i.e. part of each row of a matrix of shape `(in, out)`. As `torch.nn.init.sparse_`, for the transposed matrix.
+    each input to zero, i.e. part of each row of a matrix of shape `(in, out)`. As
+    `torch.nn.init.sparse_`, for the transposed matrix.
 
     For a convolution, this applies to each tap of the kernel.
 

@@ -139,6 +139,14 @@ def test_names_tests_that_exist():
         assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("page", TEXTS)
+def test_commands(page):
+    """Those of `make` that a page names."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"(?:`|^)make ([a-z-]+)", TEXTS[page], re.MULTILINE):
+        assert re.search(rf"^([a-z -]+ )?{target}( [a-z -]+)?:", makefile, re.MULTILINE)
+
+
 def cells(row):
     return len(re.split(r"(?<!\\)\|", row.strip())) - 2
 
