@@ -12,8 +12,11 @@ SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 # Some fixtures take long, and so the tests of a file stay together.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
-.PHONY: help demo inside test test-fast lint docs docs-serve docs-test format pictures tables tree pr check \
+TARGETS := help demo inside test test-fast lint docs docs-serve docs-test format pictures tables tree pr check \
 	upstream-suite matrix bench peers parity downstream release-check clean python
+.PHONY: $(TARGETS)
+# They share environments, and pip is not made for that.
+.NOTPARALLEL:
 
 help:
 	@echo "make demo       install the fork into .venv, and train on handwritten digits"
@@ -111,7 +114,8 @@ matrix:
 		summary=`grep "^=.* in .*=$$" $$venv.txt || echo "not run, see $$venv.txt"`; \
 		echo "Python $$version, $$installed: `echo $$summary | sed 's/^=* //; s/ =*$$//'`" \
 			| tee -a build/matrix/matrix.txt; \
-	done; done; cp build/matrix/matrix.txt docs; $(PYTHON) docs/tables.py; exit $$status
+	done; done; exit $$status
+	$(if $(filter file,$(origin PYTHONS)),cp build/matrix/matrix.txt docs && $(PYTHON) docs/tables.py)
 
 upstream-suite: $(VENV)/test
 	@test -n "$(CHECKOUT)" || { echo "usage: make upstream-suite CHECKOUT=..." >&2; exit 2; }
@@ -123,7 +127,10 @@ upstream-suite: $(VENV)/test
 check: $(VENV)/test
 	$(BIN)/python -m fork check $(TARGETS)
 
-# All cases, and only these together, are what the page shows.
+# The page shows a run of all cases.
+ifndef CASES
+bench: MINOR := 11
+endif
 bench: $(VENV)/fork $(VENV)/test $(if $(CASES),,build/peers/fork $(VENV)/demo)
 	$(BIN)/python benchmarks/bench.py $(CASES)
 ifndef CASES
@@ -170,8 +177,8 @@ release-check: $(VENV)/release
 	build/release/venv/bin/python -m pip install --quiet build/release/*.whl
 	cd build/release && venv/bin/python -I ../../tests/fork/installed.py
 
-# A folder whose name is no target.
-FOLDERS := $(filter-out docs,$(patsubst %/,%,$(wildcard */)))
+# Else `make tests` would say that there is nothing to be done.
+FOLDERS := $(filter-out $(TARGETS),$(patsubst %/,%,$(wildcard */)))
 .PHONY: $(FOLDERS)
 $(FOLDERS):
 	@echo "error: there is no target '$@'; 'make' lists them" >&2; exit 2

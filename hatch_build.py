@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import sys
 import tempfile
@@ -24,9 +23,11 @@ class ForkMetadataHook(MetadataHookInterface):
     """The version, and the dependencies: those of upstream."""
 
     def update(self, metadata: dict[str, Any]) -> None:
-        metadata.update({"version": "0", "dependencies": []})
         if IS_TOO_OLD:
+            metadata.update({"version": "0", "dependencies": []})
             return
+        import importlib.metadata
+
         from fork.upstream import from_build_environment, read_pin
 
         pin = read_pin(ROOT)

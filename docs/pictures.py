@@ -5,6 +5,7 @@ are drawn again, and a test says so if one is.
 """
 
 import hashlib
+import inspect
 import json
 import re
 import sys
@@ -13,15 +14,41 @@ from statistics import geometric_mean
 
 
 DOCS = Path(__file__).resolve().parent
-LIBRARY = ["equinox/nn/_initialise.py", "equinox/nn/init.py"]
+EDITS = ["fork/edits/linear.py", "fork/edits/recurrent.py"]
+LIBRARY = ["equinox/nn/_initialise.py", "equinox/nn/init.py", *EDITS]
 BENCHMARKS = "docs/benchmarks.json"
+GREY = "#767676"  # As legible on white as on black. The site substitutes its own.
+STYLE = {
+    "axes.edgecolor": GREY,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": GREY,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "font.size": 10,
+    "grid.alpha": 0.25,
+    "grid.color": GREY,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "equinox",
+    "text.color": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+}
+# Seen on both, and told apart without colours.
+COLOURS = ["#7d8590", "#3b82f6", "#e4572e", "#12936b", "#a855f7"]
+LINES = ["--", "-", "-.", (0, (5, 1)), ":"]
 
 
-def digest(*sources: str) -> str:
-    """Of this file and others, without the docstrings of Python."""
-    total = hashlib.sha256()
-    for source in ("docs/pictures.py", *sources):
-        text = (DOCS.parent / source).read_text(encoding="utf-8")
+def digest(function, *sources) -> str:
+    """Of a function, and of others and files, without the docstrings of Python."""
+    total = hashlib.sha256(repr([STYLE, COLOURS, LINES]).encode())
+    for source in (function, *sources):
+        is_file = isinstance(source, str)
+        path = DOCS.parent / source if is_file else None
+        text = path.read_text("utf-8") if path else inspect.getsource(source)
         total.update(re.sub(r'""".*?"""', "", text, flags=re.DOTALL).encode())
     return total.hexdigest()
 
@@ -47,7 +74,7 @@ def distributions():
     for axis, (name, scheme) in zip(axes.flat, schemes.items()):
         linear = eqx.nn.Linear(256, 256, weight_init=scheme, key=jr.key(0))
         weights = np.ravel(linear.weight)
-        axis.hist(weights, 61, (-0.25, 0.25), histtype="stepfilled", color="C1")
+        axis.hist(weights, 61, range=(-0.25, 0.25), histtype="stepfilled", color="C1")
         axis.set_title(f"{name}\nstd {weights.std():.3f}", fontsize=9)
         axis.set(yticks=[])
     return figure
@@ -250,8 +277,8 @@ def inside():
 # And what each is made from, beside this file.
 PICTURES = {
     distributions: LIBRARY,
-    activations: LIBRARY,
-    gradients: LIBRARY,
+    activations: [by_depth, *LIBRARY],
+    gradients: [by_depth, *LIBRARY],
     layout: LIBRARY,
     gates: LIBRARY,
     costs: [BENCHMARKS],
@@ -267,7 +294,7 @@ def out_of_date() -> dict:
     for function, sources in PICTURES.items():
         path = DOCS / "pictures" / f"{function.__name__}.svg"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        if digest(*sources) not in text:
+        if digest(function, *sources) not in text:
             stale[path] = function
     return stale
 
@@ -276,35 +303,12 @@ def main() -> None:
     import matplotlib.pyplot as plt
 
     sys.path.insert(0, str(DOCS.parent))
-    grey = "#767676"  # As legible on white as on black. The site puts its own for it.
     plt.switch_backend("svg")
-    plt.rcParams |= {
-        "axes.edgecolor": grey,
-        "axes.facecolor": "none",
-        "axes.grid": True,
-        "axes.labelcolor": grey,
-        "axes.prop_cycle": plt.cycler(
-            # Seen on both, and told apart without colours.
-            color=["#7d8590", "#3b82f6", "#e4572e", "#12936b", "#a855f7"],
-            linestyle=["--", "-", "-.", (0, (5, 1)), ":"],
-        ),
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "figure.constrained_layout.use": True,
-        "figure.facecolor": "none",
-        "font.size": 10,
-        "grid.alpha": 0.25,
-        "grid.color": grey,
-        "legend.frameon": False,
-        "svg.fonttype": "none",
-        "svg.hashsalt": "equinox",
-        "text.color": grey,
-        "xtick.color": grey,
-        "ytick.color": grey,
-    }
+    plt.rcParams |= STYLE
+    plt.rcParams["axes.prop_cycle"] = plt.cycler(color=COLOURS, linestyle=LINES)
     for path, function in out_of_date().items():
         print(f"Drawing {path.relative_to(DOCS.parent)}", flush=True)
-        made_from = f"Made from {digest(*PICTURES[function])}"
+        made_from = f"Made from {digest(function, *PICTURES[function])}"
         metadata = {"Date": None, "Description": made_from}
         function().savefig(path, metadata=metadata)
         plt.close("all")

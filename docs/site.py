@@ -67,13 +67,15 @@ def on_page_content(html: str, **kwargs: Any) -> str:
     def inline(match: re.Match) -> str:
         svg = (ROOT / "docs" / "pictures" / f"{match[2]}.svg").read_text("utf-8")
         svg = svg[svg.index("<svg") :].replace("#767676", "currentColor")
-        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
         svg = re.sub(r'<g id="[^"]*"', "<g", svg)
         svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
         root = f'<svg role="img" aria-label="{match[1]}"'
         return f'<figure class="plot">{svg.replace("<svg", root, 1)}</figure>'
 
-    return re.sub(pattern, inline, html)
+    html = re.sub(pattern, inline, html)
+    assert "pictures/" not in re.sub(r"<code>.*?</code>", "", html)
+    return html
 
 
 def on_post_build(config: MkDocsConfig) -> None:

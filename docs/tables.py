@@ -61,13 +61,9 @@ def suite() -> str:
 
 def matrix() -> str:
     lines = (DOCS / "matrix.txt").read_text(encoding="utf-8").splitlines()
-    rows = [
-        re.split(r", jax==|: ", line.removeprefix("Python "), maxsplit=2)
-        for line in lines
-    ]
-    return table(
-        ["Python", "JAX", "`make test`"], [row for row in rows if len(row) == 3], 3
-    )
+    pattern = r"Python ([\d.]+)(?:, (?:jax==)?(.*?))?: (.*)"
+    rows = [re.fullmatch(pattern, line).groups("") for line in lines]
+    return table(["Python", "JAX", "`make test`"], rows, 3)
 
 
 def distributions() -> str:

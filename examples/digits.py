@@ -239,15 +239,6 @@ def train_all(steps: int = 400) -> tuple[dict, dict, dict]:
     return scales, losses, accuracies
 
 
-COLOURS = {
-    "default": "#7d8590",
-    "he_normal, zero biases": "#3b82f6",
-    "orthogonal per layer": "#e4572e",
-    "orthogonal per gate": "#e4572e",
-    "forget bias one": "#12936b",
-}
-
-
 def plot(scales: dict, losses: dict, accuracies: dict) -> plt.Figure:
     """The deep network before and during training, and all networks after it."""
     figure, axes = plt.subplots(
@@ -336,7 +327,7 @@ def main() -> None:
     print(
         f"Training {num_runs} configurations on images of handwritten digits, each "
         f"with {NUM_SEEDS} seeds.\nFor each kind of network, only weight_init and "
-        "bias_init differ. This takes about a minute.",
+        "bias_init differ. This takes one to three minutes.",
         flush=True,
     )
     scales, losses, accuracies = train_all(args.steps)

@@ -51,7 +51,9 @@ def tapped(layer):
 
         def __call__(self, *args, **kwargs):
             outputs, treedef = jax.tree.flatten(super().__call__(*args, **kwargs))
-            return treedef.unflatten([tap(outputs[0], self.sums), *outputs[1:]])
+            first = list(map(eqx.is_inexact_array, outputs)).index(True)
+            outputs[first] = tap(outputs[first], self.sums)
+            return treedef.unflatten(outputs)
 
     new = object.__new__(Tapped)
     for field in dataclasses.fields(Tapped):

@@ -103,7 +103,7 @@ def download(version: str, cache: Path = CACHE) -> Path:
             command = [*pip, *get, f"equinox=={version}"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
-                *_, why = done.stderr.strip().splitlines()
+                why = done.stderr.strip().rpartition("\n")[2].removeprefix("ERROR: ")
                 raise UpstreamError(f"cannot download equinox {version}: {why}")
             [wheel] = Path(tmp).glob("*.whl")
             unpacked = Path(tmp) / "site"

@@ -114,7 +114,7 @@ def draw(
     except Exception as e:
         note = f"`{name}` was called as `init(key, shape, dtype)` with shape {shape}"
         note += "." if key is not None else ", and no `key` was given."
-        if isinstance(e, TypeError):
+        if isinstance(e, TypeError) and key is not None:
             note += " (A factory such as `he_normal` is called first: `he_normal()`.)"
         add_note(e, note)
         raise

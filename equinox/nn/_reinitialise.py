@@ -266,7 +266,7 @@ class _Layer:
         if not isinstance(new, dict):
             sizes = {x.shape[:1] for x in jtu.tree_leaves(layer) if _is_array(x)}
             if len(sizes) != 1 or () in sizes:
-                raise self.refuse(f"its fields do not make it again ({new})")
+                raise self.refuse(f"it cannot be made again from its fields ({new})")
             zeros = lambda x: jnp.zeros(x.shape, x.dtype) if _is_struct(x) else x
             stack = jtu.tree_map(zeros, layer)
             new = filter_vmap(self.draw)(stack, jrandom.split(key, *sizes))

@@ -601,9 +601,9 @@ def calculate_gain(nonlinearity: str | Callable, param: float | None = None) -> 
     | `"selu"` | $3/4$ |
 
     Given the nonlinearity $f$ itself, $1 / \sqrt{\mathbb{E}[f(z)^2]}$ for a standard
-    normal $z$, by Gauss--Hermite quadrature. With this gain the second moment of
-    activations is kept through one layer: if it is one for the inputs, then it is one
-    for the outputs. The figures for ReLU are the same both ways. Those for `"tanh"` and
+    normal $z$, by Gauss--Hermite quadrature. With this gain one layer keeps the second
+    moment of what enters the nonlinearity: if that is standard normal, then what enters
+    the next one has a second moment of one as well. The figures for ReLU are the same both ways. Those for `"tanh"` and
     `"selu"` have another meaning: that of `jax.numpy.tanh` is 1.59, and not $5/3$.
 
     !!! warning

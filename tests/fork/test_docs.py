@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from xml.etree import ElementTree
 
 import equinox as eqx
 import jax
@@ -68,6 +69,7 @@ def test_examples_of_page(page, tmp_path):
     """Runs them in order, as one file, and compares what they print."""
     pattern = r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?"
     found = re.findall(pattern, TEXTS[page], re.DOTALL | re.MULTILINE)
+    assert len(found) == len(examples(TEXTS[page]))
     code, printed = zip(*found)
     script = tmp_path / "page.py"
     script.write_text('print("---")\n'.join(code), encoding="utf-8")
@@ -102,6 +104,7 @@ def test_there_are_examples():
     assert set(DOCSTRINGS) >= {"reinitialise", "calculate_gain", "he_normal"}
     languages = {language for text in TEXTS.values() for language, _ in blocks(text)}
     assert languages == {"python", "text", "bash", "toml"}
+    assert not any("~~~" in text for text in TEXTS.values())
 
 
 def test_every_initialiser_has_an_example_and_a_formula():
@@ -156,6 +159,7 @@ def test_rows_of_tables(name):
     text = (TEXTS | DOCSTRINGS)[name]
     for table in re.findall(r"(?:^ *\|.*\n)+", text + "\n", re.MULTILINE):
         head, *rows = table.strip().splitlines()
+        assert re.fullmatch(r"\s*(\| -+:? )+\|", rows[0]), head
         assert [cells(row) for row in rows] == [cells(head)] * len(rows), head
 
 
@@ -179,9 +183,17 @@ def test_pictures_are_legible(path):
         ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    colours = set(re.findall(r"#[0-9a-f]{6}\b", path.read_text("utf-8")))
-    assert "#767676" in colours
-    for colour in colours:
+    svg = path.read_text("utf-8")
+    root = ElementTree.fromstring(svg)
+    parents = {child: parent for parent in root.iter() for child in parent}
+    texts = [x for x in root.iter() if x.tag.endswith("}text")]
+    for text in texts:
+        of_group = parents[text].get("style", "")
+        assert "fill: #767676" in text.get("style", of_group), text.text
+    assert texts
+    colours = set(re.findall(r"\b(?:fill|stroke)[:=] ?\"?([^;\"]+)", svg))
+    for colour in colours - {"none"}:
+        assert re.fullmatch("#[0-9a-f]{6}", colour)
         on_white = 1.05 / (luminance(colour) + 0.05)
         on_black = (luminance(colour) + 0.05) / 0.05
         assert min(on_white, on_black) > (4.5 if colour == "#767676" else 3), colour
@@ -200,14 +212,15 @@ def test_links(page):
     """As a git host has them. (Those to the API are tested on the built site.)"""
     text = re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)
     assert not re.search(r"\]\[", text) or "docs/api/" in page
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+    for target in re.findall(r"\]\(([^)\s]+)", text):
         if target.startswith(("http://", "https://")):
             continue
         path, _, anchor = target.partition("#")
         file = ((ROOT / page).parent / path).resolve() if path else ROOT / page
-        assert file.is_file(), target
+        assert file.is_file() and file.is_relative_to(ROOT), target
         if anchor and not anchor.startswith("equinox."):
-            headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE)
+            text_there = re.sub(r"```.*?```", "", file.read_text(), flags=re.DOTALL)
+            headings = re.findall(r"^#+ (.*)$", text_there, re.MULTILINE)
             assert anchor in map(slug, headings), target
 
 
@@ -215,7 +228,9 @@ def test_pages_are_plain_markdown():
     """Nothing but the API is made while the site is built."""
     for page, text in TEXTS.items():
         text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-        assert not re.search(r"^(!!!|\?\?\?|===|--8<--| *<\w)", text, re.MULTILINE)
+        assert not re.search(
+            r"^ *(!!!|\?\?\?|===|;*--8<--|<\w)|\{ *[#.:]", text, re.MULTILINE
+        )
         if page not in ("docs/layers.md", *WITHOUT_IMPORTS):
             assert ":::" not in text
 

@@ -1,5 +1,7 @@
 """Runs each recipe of the documentation, and checks what it promises."""
 
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from fork.upstream import ROOT
-from test_docs import examples
+from test_docs import examples, slug
 
 
 def close(x, y, rtol=1e-5, atol=1e-5):
@@ -36,7 +38,10 @@ def gpt2(model, **_):
     for block in model.blocks:
         attention, (up, down) = block.attention, block.mlp.layers
         ends += [attention.output_proj.weight, down.weight]
-        others += [attention.query_proj.weight, attention.key_proj.weight, up.weight]
+        others += [
+            getattr(attention, f"{x}_proj").weight for x in ("query", "key", "value")
+        ]
+        others += [up.weight]
         assert jnp.all(block.norm1.weight == 1) and jnp.all(block.norm2.weight == 1)
         assert jnp.all(up.bias == 0) and jnp.all(down.bias == 0)
     for weight in others:
@@ -53,6 +58,7 @@ def by_pattern(model, drawn, by_pattern, patterns, key, init, **_):
     )
     close(second.weight.std(), (2 / 64) ** 0.5, rtol=0.05)
     close(drawn["embedding"].weight.std(), 0.02, rtol=0.3)
+    assert jnp.all(drawn["layers"][0].weight == 1)
     with pytest.raises(ValueError, match="head"):
         by_pattern(model, dict(patterns, head=dict(bias_init=init.zeros)), key)
 
@@ -105,8 +111,8 @@ def zero_branches(resnet, **_):
     assert jnp.all(resnet[0].norm1.weight == 1)
 
 
-def forget_gate(cell, cells, **_):
-    for each in (cell, *cells):
+def forget_gate(cell, model, **_):
+    for each in (cell, *model["cells"]):
         gates = jnp.split(each.bias, 4)
         assert [bool(jnp.all(gate == 1)) for gate in gates] == [
             False,
@@ -116,7 +122,7 @@ def forget_gate(cell, cells, **_):
         ]
 
 
-def sweep(mlps, stddevs, ensemble, **_):
+def sweep(mlps, stddevs, ensemble, members, outputs, x, **_):
     weight = mlps.layers[1].weight
     assert weight.shape == (3, 5, 64, 64)
     close(weight.std(axis=(2, 3)) / stddevs[:, None], 1.0, atol=0.05)
@@ -125,6 +131,7 @@ def sweep(mlps, stddevs, ensemble, **_):
     close(he.std(), (2 / 64) ** 0.5, rtol=0.05)
     close(gram(orthogonal), 2 * jnp.eye(64))
     assert jnp.abs(default).max() <= 1 / 8
+    close(outputs[1], jax.vmap(members[1])(x))
 
 
 def lsuv(mlp, batch, **_):
@@ -196,7 +203,9 @@ def by_name(linear, inits, from_config, init, **_):
 def chrono(cell, **_):
     input, forget, cell, output = jnp.split(cell.bias, 4)
     assert jnp.all(input == -forget) and jnp.all(cell == 0) and jnp.all(output == 0)
-    assert jnp.all((0 <= forget) & (forget < jnp.log(99))) and forget.max() > 4
+    assert jnp.all((0 <= forget) & (forget < jnp.log(99))) and forget.max() > jnp.log(
+        95
+    )
 
 
 def again(net, new_net, mlp, revived, batch, **_):
@@ -210,16 +219,21 @@ def again(net, new_net, mlp, revived, batch, **_):
     close(jax.vmap(mlp)(batch), jax.vmap(revived)(batch))
 
 
-def shrink_and_perturb(warm, trained, fresh, **_):
+def shrink_and_perturb(warm, trained, fresh, mix, **_):
     old, new = trained.layers[1].weight, fresh.layers[1].weight
     close(warm.layers[1].weight, 0.5 * old + 0.1 * new)
     assert jnp.any(old != new)
+    norm = eqx.nn.LayerNorm(2)
+    assert eqx.tree_equal(jax.tree.map(mix, norm, norm), norm)
     assert warm(jnp.ones(2)).shape == (2,)
 
 
 def mup(make_mup, wide, **_):
     base = make_mup(64, jr.key(1)).layers[2].weight
     close(base.std(), 1 / 8, rtol=0.3)
+    close(
+        make_mup(1024, jr.key(1)).layers[1].weight.std(), (2 / 1024) ** 0.5, rtol=0.01
+    )
     close(wide.layers[2].weight.std(), 1 / 128, rtol=0.1)
     close(wide.layers[1].weight.std(), (2 / 1024) ** 0.5, rtol=0.01)
 
@@ -268,6 +282,8 @@ def code(section):
 
 def test_all_are_checked():
     assert list(CHECKS) == list(RECIPES)
+    listed = re.findall(r"\]\(#([\w-]+)\)", HEAD)
+    assert sorted(listed) == sorted(map(slug, RECIPES))
 
 
 @pytest.mark.parametrize("title", CHECKS)

@@ -182,7 +182,9 @@ def test_page_that_is_not_there(driver, base):
 def test_what_scrolls_shows_it(driver, base, page):
     load(driver, base + page, PHONE)
     kind = "figure.plot" if page == "guide.html" else ".md-typeset__scrollwrap"
-    for element in driver.find_elements(By.CSS_SELECTOR, kind):
+    elements = driver.find_elements(By.CSS_SELECTOR, kind)
+    assert len(elements) >= 4
+    for element in elements:
         scrolls = "return arguments[0].scrollWidth > arguments[0].clientWidth"
         assert driver.execute_script(scrolls, element)
         assert "gradient" in element.value_of_css_property("background-image")
