@@ -17,6 +17,7 @@ TARGETS := help demo inside test test-fast lint docs docs-serve docs-test format
 .PHONY: $(TARGETS)
 # They share environments, and pip is not made for that.
 .NOTPARALLEL:
+.DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       install the fork into .venv, and train on handwritten digits"
@@ -87,7 +88,6 @@ format: $(VENV)/lint
 
 # Only what an editable installation uses: `make test` builds a wheel of its own.
 tree: $(VENV)/test
-	rm -rf build/tree
 	$(BIN)/python -m fork tree build/tree --link
 
 pr: $(VENV)/test
@@ -108,7 +108,8 @@ matrix:
 			{ echo "Python $$version: not there" | tee -a build/matrix/matrix.txt; continue 2; }; \
 		test $$status != 1 || status=0; \
 		venv=build/matrix/$$version-$$jax; \
-		PIP_CONSTRAINT=$$PWD/build/matrix/$$jax $(MAKE) test PYTHON=python$$version \
+		PIP_CONSTRAINT=`$(PYTHON) -c "from pathlib import Path as P; print(P('build/matrix/$$jax').resolve().as_uri())"` \
+			$(MAKE) test PYTHON=python$$version \
 			VENV=$$venv > $$venv.txt 2>&1 || status=2; \
 		installed=`$$venv/bin/python -m pip list --format=freeze | grep "^jax=="`; \
 		summary=`grep "^=.* in .*=$$" $$venv.txt || echo "not run, see $$venv.txt"`; \
@@ -170,8 +171,9 @@ downstream: python
 release-check: $(VENV)/release
 	rm -rf build/release
 	$(BIN)/python -m build --outdir build/release
-	$(BIN)/python -m build --wheel --outdir build/release/again
+	$(BIN)/python -m build --sdist --wheel --outdir build/release/again
 	cmp build/release/*.whl build/release/again/*.whl
+	cmp build/release/*.tar.gz build/release/again/*.tar.gz
 	$(BIN)/python -m twine check --strict build/release/*.whl build/release/*.tar.gz
 	$(PYTHON) -m venv build/release/venv
 	build/release/venv/bin/python -m pip install --quiet build/release/*.whl
@@ -198,10 +200,10 @@ $(VENV)/pip: | python
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	touch $@
 
-# Leaves an editable installation as it is.
+# An editable installation stays one.
 $(VENV)/fork: $(VENV)/pip $(SOURCES) | python
-	$(BIN)/python -m pip list --editable --format=freeze | grep -q ^equinox== || \
-		$(BIN)/python -m pip install --quiet .
+	if $(BIN)/python -m pip list --editable --format=freeze | grep -q ^equinox==; \
+		then $(MAKE) tree; else $(BIN)/python -m pip install --quiet .; fi
 	touch $@
 
 $(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/docs $(VENV)/release: $(VENV)/pip pyproject.toml | python

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -42,14 +41,13 @@ class ForkBuildHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if IS_TOO_OLD:
             return
-        from fork.tree import write_tree
+        from fork.tree import renew_tree, write_tree
         from fork.upstream import from_build_environment, read_pin
 
         pin = read_pin(ROOT)
         site = from_build_environment(pin)
         if version == "editable":
-            shutil.rmtree(ROOT / "build" / "tree", ignore_errors=True)
-            write_tree(site, pin.version, ROOT / "build" / "tree", link=True)
+            renew_tree(site, pin.version, ROOT / "build" / "tree")
         else:
             self.tmp = tempfile.TemporaryDirectory()
             write_tree(site, pin.version, Path(self.tmp.name))

@@ -17,7 +17,7 @@ from fork.review import CHECKS, review
 from fork.series import SeriesError, write_series
 from fork.sizes import table as table_of_sizes
 from fork.suite import compare_suites
-from fork.tree import diff, EditError, write_tree
+from fork.tree import diff, EditError, renew_tree, write_tree
 from fork.upstream import pinned, read_pin, UpstreamError
 
 
@@ -38,7 +38,8 @@ def main() -> None:
     tree.add_argument(
         "--link",
         action="store_true",
-        help="link to the new files in this repository, rather than copying them",
+        help="link to the new files in this repository, as an editable installation "
+        "does, and replace DEST once the new one is complete",
     )
     commands.add_parser("diff", help="print the diff against pinned upstream")
     commands.add_parser("sizes", help="print how much each commit changes and adds")
@@ -135,7 +136,8 @@ def run(args: argparse.Namespace) -> None:
         pin = read_pin()
         site = pinned(pin)
         if args.command == "tree":
-            write_tree(site, pin.version, args.dest, link=args.link)
+            write = renew_tree if args.link else write_tree
+            write(site, pin.version, args.dest)
         elif args.command == "sizes":
             sys.stdout.write(table_of_sizes(site))
         else:

@@ -53,7 +53,7 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
     results, counts = {}, {}
     for name, package, installed in (
         ("fork", str(ROOT), pin.fork_version),
-        ("upstream", f"equinox=={pin.version}", pin.version),
+        ("upstream", f"equinox==={pin.version}", pin.version),
     ):
         venv = scratch / name
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)

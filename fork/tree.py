@@ -1,9 +1,11 @@
 """Applies the edits to upstream's files: a directory in, a directory or a diff out."""
 
 import difflib
+import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +103,33 @@ def formatted(text: str, path: str) -> str:
             raise EditError(f"{path}: cannot be formatted:\n{done.stderr.strip()}")
         text = done.stdout
     return text
+
+
+def made_from() -> str:
+    """A digest of what a tree is made from, without the files that it links to."""
+    total = hashlib.sha256()
+    paths = [ROOT / "pyproject.toml", *sorted((ROOT / "fork").rglob("*.py"))]
+    for path in paths:
+        total.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def is_out_of_date(dest: Path) -> bool:
+    """Whether a tree was made from something other than what is there now."""
+    record = dest / "made-from"
+    return not record.exists() or record.read_text() != made_from()
+
+
+def renew_tree(site: Path, version: str, dest: Path) -> None:
+    """Replaces the tree of an editable installation, once the new one is complete."""
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=dest.parent) as tmp:
+        new, old = Path(tmp) / "new", Path(tmp) / "old"
+        write_tree(site, version, new, link=True)
+        (new / "made-from").write_text(made_from())
+        if dest.exists():
+            dest.rename(old)
+        new.rename(dest)
 
 
 def write_tree(site: Path, version: str, dest: Path, *, link: bool = False) -> None:

@@ -32,6 +32,7 @@ class Pin:
 
     version: str
     digest: str
+    wheel_digest: str
     revision: int
 
     @property
@@ -42,12 +43,14 @@ class Pin:
 def read_pin(root: Path = ROOT) -> Pin:
     pyproject = tomllib.loads((root / "pyproject.toml").read_text())
     requires = pyproject["build-system"]["requires"]
-    pattern = r"equinox==([\w.]+)(?:;.*)?"
+    # By `===`, as `==` allows for the fork itself.
+    pattern = r"equinox===([\w.]+)(?: ;.*)?"
     versions = [m[1] for r in requires if (m := re.fullmatch(pattern, r))]
     if len(versions) != 1:
-        raise UpstreamError("`build-system.requires` must pin `equinox==...` once")
+        raise UpstreamError("`build-system.requires` must pin `equinox===...` once")
     table = pyproject["tool"]["fork"]
-    return Pin(versions[0], table["upstream-sha256"], table["revision"])
+    digests = table["upstream-sha256"], table["upstream-wheel-sha256"]
+    return Pin(versions[0], *digests, table["revision"])
 
 
 def package_files(site: Path) -> list[Path]:
@@ -56,9 +59,19 @@ def package_files(site: Path) -> list[Path]:
     return sorted(p.relative_to(site) for p in files if "__pycache__" not in p.parts)
 
 
+def metadata(site: Path) -> importlib.metadata.Distribution:
+    """Of the package in a directory."""
+    found = importlib.metadata.distributions(name="equinox", path=[str(site)])
+    return next(iter(found))
+
+
 def digest(site: Path) -> str:
-    """A SHA-256 over the names and contents of the package's files."""
+    """A SHA-256 over the names and contents of the package's files, and over what it
+    requires."""
     total = hashlib.sha256()
+    for name in ("Requires-Dist", "Requires-Python"):
+        for value in sorted(metadata(site).metadata.get_all(name, [])):
+            total.update(f"{name}: {value}\n".encode())
     for path in package_files(site):
         content = hashlib.sha256((site / path).read_bytes()).hexdigest()
         total.update(f"{content}  {path.as_posix()}\n".encode())
@@ -70,13 +83,18 @@ def prove(site: Path, version: str, pin: Pin) -> None:
     if version != pin.version:
         raise UpstreamError(
             f"the pinned upstream is equinox {pin.version}, but {site} has equinox "
-            f"{version}"
+            f"{version}; install equinox==={pin.version} there, or build in isolation"
         )
     if (found := digest(site)) != pin.digest:
         raise UpstreamError(
-            f"the files of equinox {version} in {site} are not those that were pinned: "
-            f"expected SHA-256 {pin.digest}, found {found}"
+            f"equinox {version} in {site} is not what was pinned: expected SHA-256 "
+            f"{pin.digest}, found {found}"
         )
+    info = f"equinox-{version}.dist-info"
+    for file in metadata(site).files or []:
+        is_own = file.parts[0] in ("equinox", info) and file.name != "entry_points.txt"
+        if not is_own:
+            raise UpstreamError(f"equinox {version} in {site} installed {file} as well")
 
 
 def from_build_environment(pin: Pin) -> Path:
@@ -92,20 +110,31 @@ def from_build_environment(pin: Pin) -> Path:
     return site
 
 
-def download(version: str, cache: Path = CACHE) -> Path:
-    """A directory that holds a release's package and metadata, fetched if need be."""
+def download(
+    version: str, cache: Path = CACHE, wheel_digest: str | None = None
+) -> Path:
+    """A directory that holds a release's package and metadata, fetched if need be.
+
+    Raises if the wheel that is fetched has another SHA-256.
+    """
     site = cache / version
     if not site.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as tmp:
             pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
             get = ["download", "--no-deps", "--only-binary=:all:", "--dest", tmp]
-            command = [*pip, *get, f"equinox=={version}"]
+            command = [*pip, *get, f"equinox==={version}"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 why = done.stderr.strip().rpartition("\n")[2].removeprefix("ERROR: ")
                 raise UpstreamError(f"cannot download equinox {version}: {why}")
             [wheel] = Path(tmp).glob("*.whl")
+            found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            if wheel_digest not in (None, found):
+                raise UpstreamError(
+                    f"{wheel.name} is not the wheel that was pinned: expected SHA-256 "
+                    f"{wheel_digest}, found {found}"
+                )
             unpacked = Path(tmp) / "site"
             with ZipFile(wheel) as archive:
                 archive.extractall(unpacked)
@@ -121,6 +150,6 @@ def environment(site: Path | None = None) -> dict[str, str]:
 
 def pinned(pin: Pin) -> Path:
     """The pinned release: downloaded, and proven."""
-    site = download(pin.version)
+    site = download(pin.version, wheel_digest=pin.wheel_digest)
     prove(site, pin.version, pin)
     return site

@@ -14,19 +14,24 @@ from fork.tree import (
     diff,
     EditError,
     in_package,
+    is_out_of_date,
     new_files,
     package_texts,
+    renew_tree,
     write_tree,
 )
 from fork.upstream import (
     digest,
+    download,
     package_files,
     pinned,
     prove,
     read_pin,
     ROOT,
+    tomllib,
     UpstreamError,
 )
+from packaging.requirements import Requirement
 
 
 PIN = read_pin()
@@ -162,12 +167,61 @@ def test_proof(site, tmp_path):
     prove(site, PIN.version, PIN)
     with pytest.raises(UpstreamError, match=f"{PIN.version}.*has equinox 1.2.3"):
         prove(site, "1.2.3", PIN)
-    shutil.copytree(site / "equinox", tmp_path / "equinox")
-    with (tmp_path / "equinox" / "nn" / "_pool.py").open("a") as file:
-        file.write("\n")
-    found = digest(tmp_path)
-    with pytest.raises(UpstreamError, match=f"{PIN.digest}, found {found}"):
+    # Something else in one of its files, or in what it requires.
+    info = f"equinox-{PIN.version}.dist-info"
+    for name in ("equinox/nn/_pool.py", f"{info}/METADATA"):
+        copy = tmp_path / name.replace("/", "-")
+        shutil.copytree(site, copy)
+        path = copy / name
+        requires = "Requires-Python: >=3.10"
+        text = path.read_text("utf-8").replace(
+            requires, "Requires-Dist: evil\n" + requires
+        )
+        path.write_text(text if name.endswith("METADATA") else text + "\n", "utf-8")
+        found = digest(copy)
+        with pytest.raises(UpstreamError, match=f"{PIN.digest}, found {found}"):
+            prove(copy, PIN.version, PIN)
+
+
+@pytest.mark.parametrize("name", ["evil.pth", "../../bin/evil", "{}/entry_points.txt"])
+def test_proof_of_what_else_was_installed(site, tmp_path, name):
+    info = f"equinox-{PIN.version}.dist-info"
+    shutil.copytree(site, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / info / "RECORD").open("a") as record:
+        record.write(f"{name.format(info)},,\n")
+    with pytest.raises(UpstreamError, match="installed .* as well"):
         prove(tmp_path, PIN.version, PIN)
+
+
+def test_pin_does_not_allow_the_fork():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    requires = map(Requirement, pyproject["build-system"]["requires"])
+    [pin] = [r.specifier for r in requires if r.name == "equinox"]
+    assert pin.contains(PIN.version) and not pin.contains(PIN.fork_version)
+
+
+def test_download_of_another_wheel(tmp_path):
+    with pytest.raises(UpstreamError, match=f"0{{64}}, found {PIN.wheel_digest}"):
+        download(PIN.version, tmp_path, "0" * 64)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tree_is_replaced_once_complete(site, tmp_path, monkeypatch):
+    tree = tmp_path / "tree"
+    renew_tree(site, PIN.version, tree)
+    assert not is_out_of_date(tree)
+    assert (tree / "equinox" / "nn" / "init.py").is_symlink()
+
+    def fail(*args):
+        raise EditError("no such place")
+
+    monkeypatch.setattr("fork.tree.package_texts", fail)
+    with pytest.raises(EditError):
+        renew_tree(site, PIN.version, tree)
+    assert (tree / "equinox" / "__init__.py").exists()
+    assert list(tmp_path.iterdir()) == [tree]
+    monkeypatch.setattr("fork.tree.made_from", lambda: "other edits")
+    assert is_out_of_date(tree)
 
 
 def test_notice_lists_the_changed_files():

@@ -3,6 +3,8 @@
 import hashlib
 import importlib.metadata
 import json
+import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -27,11 +29,10 @@ def run(*command, **kwargs):
 
 def tracked_copy(dest: Path) -> Path:
     """The project without what is built or ignored."""
-    names = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
-            (dest / name).parent.mkdir(parents=True, exist_ok=True)
-            (dest / name).write_bytes((ROOT / name).read_bytes())
+    others = (".git", ".venv", "build", "dist", ".hypothesis", "__pycache__", ".*cache")
+    shutil.copytree(
+        ROOT, dest, ignore=shutil.ignore_patterns(*others), dirs_exist_ok=True
+    )
     return dest
 
 
@@ -87,10 +88,18 @@ def test_metadata_is_that_of_upstream(wheel):
 
 
 def test_builds_are_identical(dist, tmp_path):
-    # From another path; and the wheel not by way of the source distribution.
-    project = tracked_copy(tmp_path / "elsewhere")
+    # The wheel not by way of the source distribution, and everything else different.
+    project = tracked_copy(tmp_path / "with a space, and ümlauts")
+    # With what a run of the tests leaves behind, and a file that belongs to nobody.
+    (project / ".hypothesis").mkdir()
+    for name in (".env", ".hypothesis/examples", "notes.txt"):
+        (project / name).write_text("not part of it")
+    for path in (*project.rglob("*"), project):
+        path.chmod(path.stat().st_mode & ~0o222)
+    env = dict(os.environ, TZ="Asia/Kathmandu")
+    env.pop("HOME", None)
     build = [sys.executable, "-m", "build", "--outdir", tmp_path, project]
-    run(*build, "--sdist", "--wheel")
+    run(*build, "--sdist", "--wheel", env=env, umask=0o077)
     for first in dist.iterdir():
         second = tmp_path / first.name
         a, b = (hashlib.sha256(p.read_bytes()).hexdigest() for p in (first, second))
@@ -166,7 +175,7 @@ def test_other_upstream_is_refused(tmp_path):
         f"expected SHA-256 {'0' * 64}, found {PIN.digest}" in done.stdout + done.stderr
     )
 
-    pyproject.write_text(text.replace(f"equinox=={PIN.version}", "equinox==0.13.7"))
+    pyproject.write_text(text.replace(f"equinox==={PIN.version}", "equinox===0.13.7"))
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode != 0
     assert f"expected SHA-256 {PIN.digest}" in done.stdout + done.stderr

@@ -1,0 +1,74 @@
+"""Builds under adverse conditions: without a network, interrupted, two at once."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from fork.upstream import pinned, read_pin
+from test_wheel import run, tracked_copy
+
+
+PIN = read_pin()
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory):
+    """In which nothing is fetched any more: the build environment is this one."""
+    tools = tmp_path_factory.mktemp("tools")
+    install = [sys.executable, "-m", "pip", "install", "-q", "--target", tools]
+    run(*install, "hatchling==1.33.0")
+    path = os.pathsep.join(map(str, (pinned(PIN), tools)))
+    return dict(os.environ, PYTHONPATH=path, PIP_NO_INDEX="1")
+
+
+@pytest.fixture
+def start(env, tmp_path):
+    project = tracked_copy(tmp_path / "project")
+
+    def start(dest, **kwargs):
+        build = ["-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]
+        build += ["--outdir", dest]
+        command = [sys.executable, *map(str, build), str(project)]
+        pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(command, env=env | kwargs, **pipe)  # pyright: ignore
+
+    return start
+
+
+def finish(process, dest):
+    out, _ = process.communicate()
+    assert process.returncode == 0, out
+    [wheel] = dest.glob("*.whl")
+    return wheel.read_bytes()
+
+
+def test_interrupted_and_two_at_once(start, tmp_path):
+    process = start(tmp_path / "0")
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+
+    processes = {tmp_path / x: start(tmp_path / x) for x in ("1", "2")}
+    first, second = [finish(process, dest) for dest, process in processes.items()]
+    assert first == second
+    # There is no half of a wheel.
+    assert all(x.read_bytes() == first for x in (tmp_path / "0").glob("*.whl"))
+
+
+def test_other_version_in_build_environment(start, env, tmp_path):
+    other = tmp_path / "site"
+    shutil.copytree(pinned(PIN), other)
+    info = f"equinox-{PIN.version}.dist-info"
+    (other / info).rename(other / "equinox-0.13.7.dist-info")
+    metadata = other / "equinox-0.13.7.dist-info" / "METADATA"
+    text = metadata.read_text("utf-8").replace(
+        f"Version: {PIN.version}", "Version: 0.13.7"
+    )
+    metadata.write_text(text, "utf-8")
+    path = os.pathsep.join([str(other), env["PYTHONPATH"]])
+    out, _ = start(tmp_path / "out", PYTHONPATH=path).communicate()
+    assert "has equinox 0.13.7" in out and f"install equinox==={PIN.version}" in out
