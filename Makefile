@@ -13,7 +13,7 @@ SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 TARGETS := help demo inside test test-fast lint docs docs-serve docs-test format pictures tables tree pr check \
-	upstream-suite matrix bench peers parity downstream release-check clean python
+	upstream-suite matrix bench peers parity downstream dist release-check lock clean python
 .PHONY: $(TARGETS)
 # They share environments, and pip is not made for that.
 .NOTPARALLEL:
@@ -35,7 +35,9 @@ help:
 	@echo "make peers      measure how other libraries initialise, for docs/migration.md"
 	@echo "make parity     check that what other libraries draw is still as recorded"
 	@echo "make downstream use libraries that are built on Equinox, on the fork and on upstream"
+	@echo "make dist       build what a release consists of"
 	@echo "make release-check       do what a release does, but for publishing"
+	@echo "make lock       pin what a release is built with by its hashes"
 	@echo "make tree       renew what an editable installation uses, after an edit changed"
 	@echo "make pr CHECKOUT=...     check the pull request on a copy of a checkout of upstream"
 	@echo "make matrix [PYTHONS=...] run the tests on each Python, with the oldest and newest JAX"
@@ -167,17 +169,31 @@ downstream: python
 	cp build/downstream.json docs
 	$(PYTHON) docs/tables.py
 
-# What the release workflow does, but for publishing.
-release-check: $(VENV)/release
-	rm -rf build/release
-	$(BIN)/python -m build --outdir build/release
-	$(BIN)/python -m build --sdist --wheel --outdir build/release/again
-	cmp build/release/*.whl build/release/again/*.whl
-	cmp build/release/*.tar.gz build/release/again/*.tar.gz
-	$(BIN)/python -m twine check --strict build/release/*.whl build/release/*.tar.gz
-	$(PYTHON) -m venv build/release/venv
-	build/release/venv/bin/python -m pip install --quiet build/release/*.whl
-	cd build/release && venv/bin/python -I ../../tests/fork/installed.py
+# What a release consists of, built by tools that are pinned by their hashes.
+DIST := build/dist/venv/bin/python -m build --no-isolation --skip-dependency-check
+dist: python
+	rm -rf build/dist
+	$(PYTHON) -m venv build/dist/venv
+	build/dist/venv/bin/python -m pip install --quiet --require-hashes --no-deps -r .github/build.txt
+	$(DIST) --outdir build/dist
+
+# What the release workflow does, but for publishing. Builds twice, the second time not
+# by way of the source distribution, and beside a file that belongs to nobody.
+release-check: dist $(VENV)/release
+	build/dist/venv/bin/python -m fork.release
+	echo > stray.env
+	$(DIST) --sdist --wheel --outdir build/dist/again; status=$$?; rm stray.env; exit $$status
+	cmp build/dist/*.whl build/dist/again/*.whl
+	cmp build/dist/*.tar.gz build/dist/again/*.tar.gz
+	$(BIN)/python -m twine check --strict build/dist/*.whl build/dist/*.tar.gz
+	$(PYTHON) -m venv build/dist/installed
+	build/dist/installed/bin/python -m pip install --quiet build/dist/*.whl
+	cd build/dist && installed/bin/python -I ../../tests/fork/installed.py
+
+# After a tool was pinned to another version.
+lock: $(VENV)/lock
+	cd .github && ../$(BIN)/uv pip compile --quiet --no-deps --universal --generate-hashes \
+		--python-version 3.10 --custom-compile-command "make lock" build.in -o build.txt
 
 # Else `make tests` would say that there is nothing to be done.
 FOLDERS := $(filter-out $(TARGETS),$(patsubst %/,%,$(wildcard */)))
@@ -206,6 +222,6 @@ $(VENV)/fork: $(VENV)/pip $(SOURCES) | python
 		then $(MAKE) tree; else $(BIN)/python -m pip install --quiet .; fi
 	touch $@
 
-$(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/docs $(VENV)/release: $(VENV)/pip pyproject.toml | python
+$(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/docs $(VENV)/release $(VENV)/lock: $(VENV)/pip pyproject.toml | python
 	$(BIN)/python -m pip install --quiet --group $(@F)
 	touch $@

@@ -371,7 +371,7 @@ def machine():
 
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         cpu = next((x.split(": ")[1] for x in lines if x.startswith("model name")), cpu)
     device = jax.devices()[0]
     return {
@@ -412,7 +412,7 @@ def main() -> None:
         upstream = pinned(read_pin())
         compileall.compile_dir(upstream, quiet=1)  # As pip has done with the fork.
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        old = json.loads(args.output.read_text()) if args.output.exists() else {}
+        old = json.loads(args.output.read_text("utf-8")) if args.output.exists() else {}
     except (UpstreamError, OSError, json.JSONDecodeError) as e:
         sys.exit(f"error: {e}")
     if results.items() <= old.items():  # Else they were measured in another way.
@@ -431,7 +431,7 @@ def main() -> None:
                 runs[variant].append(run_once(case, variant, env))
         results[case] = summarise(runs)
         show(case, results[case])
-        args.output.write_text(json.dumps(results, indent=1) + "\n")
+        args.output.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     print(f"\nwrote {args.output}")
 
 

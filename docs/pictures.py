@@ -217,7 +217,7 @@ def gates():
 def costs():
     import matplotlib.pyplot as plt
 
-    bench = json.loads((DOCS.parent / BENCHMARKS).read_text())
+    bench = json.loads((DOCS.parent / BENCHMARKS).read_text("utf-8"))
     layers = [k for k in bench["default"] if "fork / upstream" in bench["default"][k]]
     times = [bench["default"][k]["fork / upstream"] for k in layers if "," not in k]
     bars = {
@@ -250,7 +250,7 @@ def costs():
 def growth():
     import matplotlib.pyplot as plt
 
-    bench = json.loads((DOCS.parent / BENCHMARKS).read_text())["growth"]
+    bench = json.loads((DOCS.parent / BENCHMARKS).read_text("utf-8"))["growth"]
     kinds = dict(list="in a list", stacked="by filter_vmap", scan="MLP(scan=True)")
     figure, axis = plt.subplots(figsize=(7, 3.2))
     for i, (kind, label) in enumerate(kinds.items()):

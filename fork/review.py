@@ -42,11 +42,13 @@ def review(checkout: Path, scratch: Path, checks: Sequence[str] = CHECKS) -> boo
         name = re.sub(r"\W+", "-", title)
         log = logs / f"{len(results):02}-{name}.txt"
         env = {**os.environ, **IDENTITY, "PYTHONPATH": str(copy)}
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             done = subprocess.run(
                 command, cwd=copy, env=env, stdout=file, stderr=subprocess.STDOUT
             )
-        found = re.findall(summary, log.read_text(), re.MULTILINE) if summary else []
+        found = (
+            re.findall(summary, log.read_text("utf-8"), re.MULTILINE) if summary else []
+        )
         passed = done.returncode == 0
         said = f" ({found[-1].strip('= ')})" if found else ""
         where = "" if passed else f", see {log}"

@@ -67,7 +67,7 @@ def _commit(checkout: Path, repository: Path, commits: Sequence[Commit]) -> None
     repository.mkdir()
     git(repository, "init", "--quiet")
     alternates = repository / ".git" / "objects" / "info" / "alternates"
-    alternates.write_text(f"{(checkout / objects).resolve()}\n")
+    alternates.write_text(f"{(checkout / objects).resolve()}\n", "utf-8")
     # File modes are kept as they are.
     git(repository, "config", "core.fileMode", "false")
 

@@ -41,7 +41,7 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
     pyproject = checkout / "pyproject.toml"
     if not (checkout / "tests").is_dir() or not pyproject.is_file():
         raise UpstreamError(f"{checkout} is not a checkout of upstream")
-    version = tomllib.loads(pyproject.read_text())["project"]["version"]
+    version = tomllib.loads(pyproject.read_text("utf-8"))["project"]["version"]
     if version != pin.version:
         raise UpstreamError(f"{checkout} is of {version}, and not of {pin.version}")
     commit = git(checkout, "describe", "--always", "--tags", "--dirty").strip()
@@ -74,8 +74,8 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
         if imported != installed:
             raise UpstreamError(f"the environment of the {name} has {imported}")
         if not frozen.exists():
-            frozen.write_text(listed)
-        elif listed != frozen.read_text():
+            frozen.write_text(listed, "utf-8")
+        elif listed != frozen.read_text("utf-8"):
             raise UpstreamError("the two environments do not have equal packages")
         print(f"{name}: running the tests, for some minutes", flush=True)
         report, log = scratch / f"{name}.xml", scratch / f"{name}.txt"
@@ -87,7 +87,7 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
             "no:cacheprovider",
             f"--junitxml={report}",
         ]
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             subprocess.run(
                 [*pytest, "tests"],
                 cwd=copy,
@@ -107,7 +107,7 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
         print(f"differs: {test}: {ours} on the fork, {theirs} on upstream")
     if not differing:
         print("no test differs")
-    packages = dict(line.split("==") for line in frozen.read_text().split())
+    packages = dict(line.split("==") for line in frozen.read_text("utf-8").split())
     summary = dict(
         version=pin.version,
         commit=commit,
@@ -117,5 +117,5 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
         counts=counts,
         differs=differing,
     )
-    (scratch / "suite.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (scratch / "suite.json").write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
     return not differing

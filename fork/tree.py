@@ -117,7 +117,7 @@ def made_from() -> str:
 def is_out_of_date(dest: Path) -> bool:
     """Whether a tree was made from something other than what is there now."""
     record = dest / "made-from"
-    return not record.exists() or record.read_text() != made_from()
+    return not record.exists() or record.read_text("utf-8") != made_from()
 
 
 def renew_tree(site: Path, version: str, dest: Path) -> None:
@@ -126,7 +126,7 @@ def renew_tree(site: Path, version: str, dest: Path) -> None:
     with tempfile.TemporaryDirectory(dir=dest.parent) as tmp:
         new, old = Path(tmp) / "new", Path(tmp) / "old"
         write_tree(site, version, new, link=True)
-        (new / "made-from").write_text(made_from())
+        (new / "made-from").write_text(made_from(), "utf-8")
         if dest.exists():
             dest.rename(old)
         new.rename(dest)

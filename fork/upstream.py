@@ -41,7 +41,7 @@ class Pin:
 
 
 def read_pin(root: Path = ROOT) -> Pin:
-    pyproject = tomllib.loads((root / "pyproject.toml").read_text())
+    pyproject = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
     requires = pyproject["build-system"]["requires"]
     # By `===`, as `==` allows for the fork itself.
     pattern = r"equinox===([\w.]+)(?: ;.*)?"

@@ -36,7 +36,9 @@ def main():
         results[name] = {"version": version, "figures": len(figures), "equal": equal}
     versions = {"equinox": ours["equinox"], "jax": importlib.metadata.version("jax")}
     path = ROOT / "build" / "downstream.json"
-    path.write_text(json.dumps({"versions": versions, "libraries": results}, indent=1))
+    path.write_text(
+        json.dumps({"versions": versions, "libraries": results}, indent=1), "utf-8"
+    )
     print(f"\nwrote {path.relative_to(ROOT)}")
     sys.exit(not all(row["equal"] for row in results.values()))
 

@@ -219,7 +219,9 @@ def test_links(page):
         file = ((ROOT / page).parent / path).resolve() if path else ROOT / page
         assert file.is_file() and file.is_relative_to(ROOT), target
         if anchor and not anchor.startswith("equinox."):
-            text_there = re.sub(r"```.*?```", "", file.read_text(), flags=re.DOTALL)
+            text_there = re.sub(
+                r"```.*?```", "", file.read_text("utf-8"), flags=re.DOTALL
+            )
             headings = re.findall(r"^#+ (.*)$", text_there, re.MULTILINE)
             assert anchor in map(slug, headings), target
 
@@ -237,7 +239,7 @@ def test_pages_are_plain_markdown():
 
 def test_figures_of_readme():
     text = " ".join(TEXTS["README.md"].split())
-    load = lambda name: json.loads((ROOT / "docs" / f"{name}.json").read_text())
+    load = lambda name: json.loads((ROOT / "docs" / f"{name}.json").read_text("utf-8"))
     bench = load("benchmarks")["transformer"]
     ratio = lambda figure, other: bench[figure][f"init / {other}"]
     assert "takes about 0.6 times as long as building it first" in text

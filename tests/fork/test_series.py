@@ -54,8 +54,8 @@ def pristine(tmp_path_factory):
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(pinned(PIN) / "equinox", path / "equinox", ignore=ignore)
     (path / "docs").mkdir()
-    (path / "docs" / "tricks.md").write_text(TRICKS)
-    (path / "mkdocs.yml").write_text(NAVIGATION)
+    (path / "docs" / "tricks.md").write_text(TRICKS, "utf-8")
+    (path / "mkdocs.yml").write_text(NAVIGATION, "utf-8")
     git(path, "init", "--quiet", "--initial-branch=main")
     git(path, "add", ".")
     git(path, "commit", "--quiet", "--message=Base")
@@ -92,11 +92,11 @@ def test_series_applies(checkout, tmp_path):
     assert changed == set(changed_files()) | set(new_files())
     for path in new_files():
         assert (checkout / path).read_bytes() == (ROOT / path).read_bytes()
-    navigation = (checkout / "mkdocs.yml").read_text()
+    navigation = (checkout / "mkdocs.yml").read_text("utf-8")
     for before, after in (("stateful", "init"), ("inference", "reinitialise")):
         line = "        - 'api/nn/{}.md'\n"
         assert line.format(before) + line.format(after) in navigation
-    tricks = (checkout / "docs" / "tricks.md").read_text()
+    tricks = (checkout / "docs" / "tricks.md").read_text("utf-8")
     assert tricks.startswith(TRICKS.split("\n\n## Others")[0] + "\n\nNo surgery")
     assert tricks.endswith("```\n\n## Others\n\nText.\n")
     assert tricks.index("MLP") < tricks.index("eqx.nn.reinitialise")
@@ -109,13 +109,15 @@ def test_no_commit_depends_on_a_later_one(checkout, tmp_path):
         later = {path for c in COMMITS[num:] for path in c.new_files}
         assert not any((checkout / path).exists() for path in later)
         for file in (checkout / "docs").rglob("*.md"):
-            is_documented = "nn.reinitialise" in file.read_text()
+            is_documented = "nn.reinitialise" in file.read_text("utf-8")
             assert not is_documented or num == len(COMMITS)
         # What is imported is there, and whatever is defined is used.
         new = [path for c in COMMITS[:num] for path in in_package(c.new_files)]
-        package = "\n".join(x.read_text() for x in checkout.rglob("equinox/nn/**/*.py"))
+        package = "\n".join(
+            x.read_text("utf-8") for x in checkout.rglob("equinox/nn/**/*.py")
+        )
         for path in new:
-            text = (checkout / path).read_text()
+            text = (checkout / path).read_text("utf-8")
             for name in re.findall(r"^(?:def|class) (\w*[a-z])\b", text, re.MULTILINE):
                 assert len(re.findall(rf"\b{name}\b", package)) >= 2, name
         code = "import equinox as e; print(e.__file__)"
@@ -183,7 +185,7 @@ def refuse(checkout: Path, out: Path, match: str, error=SeriesError) -> None:
 
 def test_dirty_checkout(checkout, tmp_path):
     linear = checkout / "equinox" / "nn" / "_linear.py"
-    linear.write_text(linear.read_text() + "\n")
+    linear.write_text(linear.read_text("utf-8") + "\n")
     refuse(checkout, tmp_path / "out", r"uncommitted changes:\n M equinox/nn/_linear")
     git(checkout, "add", linear)
     refuse(checkout, tmp_path / "out", r"uncommitted changes:\nM  equinox/nn/_linear")
@@ -215,7 +217,7 @@ ANCHORS = [
 @pytest.mark.parametrize("path, old, new, match, num", ANCHORS)
 def test_an_anchor_that_is_gone(checkout, tmp_path, path, old, new, match, num):
     file = checkout / path
-    file.write_text(file.read_text().replace(old, new))
+    file.write_text(file.read_text("utf-8").replace(old, new))
     errors = check(str(checkout))
     assert [error is not None for error in errors] == [
         i == num for i in range(len(COMMITS))
@@ -231,7 +233,7 @@ def test_an_anchor_that_is_gone(checkout, tmp_path, path, old, new, match, num):
     git(checkout, "commit", "--quiet", "--all", "--message=Rename")
     refuse(checkout, tmp_path / "out", f"{path}: {match}", EditError)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "0001-Old.patch").write_text("")
+    (tmp_path / "out" / "0001-Old.patch").write_text("", "utf-8")
     done = fork("series", checkout, "--output", tmp_path / "out")
     assert done.returncode != 0 and f"{path}: {match}" in done.stderr
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["0001-Old.patch"]
@@ -247,7 +249,7 @@ def test_a_file_that_is_gone(checkout, tmp_path):
 def test_output_that_holds_something_else(checkout, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "notes.txt").write_text("mine")
+    (out / "notes.txt").write_text("mine", "utf-8")
     with pytest.raises(SeriesError, match="notes.txt"):
         write_series(checkout, out)
     assert [path.name for path in out.iterdir()] == ["notes.txt"]

@@ -21,7 +21,7 @@ REPORT = """\
 
 def test_outcomes(tmp_path):
     report = tmp_path / "report.xml"
-    report.write_text(REPORT)
+    report.write_text(REPORT, "utf-8")
     assert outcomes(report) == {
         "test_nn::test_linear[1]": "passed",
         "test_nn::test_conv": "failure",
@@ -47,7 +47,7 @@ def test_no_checkout(tmp_path):
     with pytest.raises(UpstreamError, match="is not a checkout of upstream"):
         compare_suites(tmp_path, tmp_path / "scratch")
     (tmp_path / "tests").mkdir()
-    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "9.9.9"\n')
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "9.9.9"\n', "utf-8")
     with pytest.raises(UpstreamError, match="is of 9.9.9, and not of"):
         compare_suites(tmp_path, tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()

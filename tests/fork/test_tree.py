@@ -84,7 +84,7 @@ def docstrings(text: str) -> dict[str, list[str]]:
 
 def test_keeps_comments_and_docstrings(site, texts):
     for path, text in texts.items():
-        old = (site / path).read_text()
+        old = (site / path).read_text("utf-8")
         # Those for the type checker aside.
         comments = lambda text: re.findall(r"#(?! pyright).*", text)
         assert comments(text) == comments(old)
@@ -126,7 +126,7 @@ def test_diff_applies(site, texts, tmp_path):
         apply, input=diff(site, PIN.version), text=True, cwd=tmp_path, check=True
     )
     for path, text in texts.items():
-        assert (tmp_path / path).read_text() == text
+        assert (tmp_path / path).read_text("utf-8") == text
     for path in in_package(new_files()):
         assert (tmp_path / path).read_bytes() == (ROOT / path).read_bytes()
 
@@ -150,8 +150,8 @@ def test_diff_applies(site, texts, tmp_path):
 def test_an_anchor_that_is_gone(site, tmp_path, path, old, new, match):
     shutil.copytree(site / "equinox", tmp_path / "equinox")
     file = tmp_path / "equinox" / "nn" / path
-    assert old in file.read_text()
-    file.write_text(file.read_text().replace(old, new))
+    assert old in file.read_text("utf-8")
+    file.write_text(file.read_text("utf-8").replace(old, new))
     start = rf"^equinox 1\.2\.3: equinox/nn/{path}: "
     with pytest.raises(EditError, match=start + match):
         package_texts(tmp_path, "1.2.3")
@@ -187,14 +187,14 @@ def test_proof(site, tmp_path):
 def test_proof_of_what_else_was_installed(site, tmp_path, name):
     info = f"equinox-{PIN.version}.dist-info"
     shutil.copytree(site, tmp_path, dirs_exist_ok=True)
-    with (tmp_path / info / "RECORD").open("a") as record:
+    with (tmp_path / info / "RECORD").open("a", encoding="utf-8") as record:
         record.write(f"{name.format(info)},,\n")
     with pytest.raises(UpstreamError, match="installed .* as well"):
         prove(tmp_path, PIN.version, PIN)
 
 
 def test_pin_does_not_allow_the_fork():
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     requires = map(Requirement, pyproject["build-system"]["requires"])
     [pin] = [r.specifier for r in requires if r.name == "equinox"]
     assert pin.contains(PIN.version) and not pin.contains(PIN.fork_version)
@@ -227,7 +227,7 @@ def test_tree_is_replaced_once_complete(site, tmp_path, monkeypatch):
 def test_notice_lists_the_changed_files():
     changed, added = (
         (ROOT / "NOTICE")
-        .read_text()
+        .read_text("utf-8")
         .split("have been changed:")[1]
         .split("have been added")
     )
@@ -262,7 +262,7 @@ def test_holds_no_upstream_code(site):
     runs = {}
     for path in package_files(site):
         if path.suffix == ".py":
-            lines = [x for x in _lines((site / path).read_text()) if x]
+            lines = [x for x in _lines((site / path).read_text("utf-8")) if x]
             for i in range(len(lines) - length + 1):
                 run = tuple(lines[i : i + length])
                 if sum(not trivial.fullmatch(line) for line in run) >= 3:
@@ -277,7 +277,7 @@ def test_holds_no_upstream_code(site):
         # Of arrays there is only a file of quantiles.
         if not path.is_file() or name == "LICENSE" or path.suffix == ".npz":
             continue
-        lines = [x for x in _lines(path.read_text()) if x]
+        lines = [x for x in _lines(path.read_text("utf-8")) if x]
         for i in range(len(lines) - length + 1):
             run = tuple(lines[i : i + length])
             assert run not in runs, f"{name} repeats {runs[run]}: {run}"

@@ -93,7 +93,7 @@ def test_builds_are_identical(dist, tmp_path):
     # With what a run of the tests leaves behind, and a file that belongs to nobody.
     (project / ".hypothesis").mkdir()
     for name in (".env", ".hypothesis/examples", "notes.txt"):
-        (project / name).write_text("not part of it")
+        (project / name).write_text("not part of it", "utf-8")
     for path in (*project.rglob("*"), project):
         path.chmod(path.stat().st_mode & ~0o222)
     env = dict(os.environ, TZ="Asia/Kathmandu")
@@ -148,7 +148,7 @@ def test_editable_install(tmp_path):
     python = environment(tmp_path)
     # The dependencies are those of this environment.
     [site] = (tmp_path / "venv").glob("lib/python*/site-packages")
-    (site / "zz.pth").write_text(sysconfig.get_path("purelib"))
+    (site / "zz.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
     editable = ["--no-deps", "--editable", "."]
     run(python, "-m", "pip", "install", "-q", *editable, cwd=project)
     out = json.loads(run(python, "-c", INSIDE, cwd=tmp_path))
@@ -156,26 +156,35 @@ def test_editable_install(tmp_path):
     # Also from the project's directory, which has a folder of the same name.
     assert json.loads(run(python, "-c", INSIDE, cwd=project)) == out
     # A change to our own code is live.
-    with (project / "equinox" / "nn" / "init.py").open("a") as file:
+    with (project / "equinox" / "nn" / "init.py").open("a", encoding="utf-8") as file:
         file.write("\nanswer = 42\n")
     code = "import equinox; print(equinox.nn.init.answer)"
     assert run(python, "-c", code, cwd=tmp_path) == "42\n"
+    # After a change to an edit, the tests say so rather than run.
+    tests = [python, "-m", "pytest", "-q", "tests/fork/test_release.py"]
+    run(*tests, cwd=project)
+    with (project / "fork" / "edits" / "linear.py").open("a", encoding="utf-8") as file:
+        file.write("# Another edit.\n")
+    done = subprocess.run(tests, capture_output=True, text=True, cwd=project)
+    assert done.returncode == 2 and "run `make tree`" in done.stdout + done.stderr
 
 
 def test_other_upstream_is_refused(tmp_path):
     project = tracked_copy(tmp_path / "project")
     pyproject = project / "pyproject.toml"
-    text = pyproject.read_text()
+    text = pyproject.read_text("utf-8")
     build = [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, project]
 
-    pyproject.write_text(text.replace(PIN.digest, "0" * 64))
+    pyproject.write_text(text.replace(PIN.digest, "0" * 64), "utf-8")
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode != 0
     assert (
         f"expected SHA-256 {'0' * 64}, found {PIN.digest}" in done.stdout + done.stderr
     )
 
-    pyproject.write_text(text.replace(f"equinox==={PIN.version}", "equinox===0.13.7"))
+    pyproject.write_text(
+        text.replace(f"equinox==={PIN.version}", "equinox===0.13.7"), "utf-8"
+    )
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode != 0
     assert f"expected SHA-256 {PIN.digest}" in done.stdout + done.stderr

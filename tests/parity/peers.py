@@ -351,7 +351,7 @@ versions = dict(
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "peers.json"
 QUANTILES = Path(__file__).with_name("quantiles.npz")
 if sys.argv[1:] == ["--check"]:
-    old_figures = json.loads(FIGURES.read_text())["figures"]
+    old_figures = json.loads(FIGURES.read_text("utf-8"))["figures"]
     assert old_figures.keys() == figures.keys()
     for what, row in figures.items():
         for library, value in row.items():
@@ -374,7 +374,9 @@ if sys.argv[1:] == ["--check"]:
             assert abs(rms / old_rms - 1) < 0.01, name
     print(f"{len(figures)} figures and {len(quantiles)} distributions are still true")
 else:
-    FIGURES.write_text(json.dumps(dict(versions=versions, figures=figures), indent=2))
+    FIGURES.write_text(
+        json.dumps(dict(versions=versions, figures=figures), indent=2), "utf-8"
+    )
     exact = {name: as_array(x) for name, x in exact.items()}
     np.savez_compressed(QUANTILES, **quantiles, **moments, **exact)
     print(f"wrote {FIGURES} and {QUANTILES}")

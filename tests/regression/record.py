@@ -181,7 +181,7 @@ def save(out: Path) -> None:
             with enable_x64(True) if is_64_bit(dtype) else contextlib.nullcontext():
                 made = describe(ft.partial(make, dtype=dtype), key)
                 record[f"{title} {dtype.__name__} {name}"] = made
-    (out / "record.json").write_text(json.dumps(record))
+    (out / "record.json").write_text(json.dumps(record), "utf-8")
 
 
 def load(out: Path) -> None:
@@ -190,7 +190,7 @@ def load(out: Path) -> None:
         like = make(key=jr.PRNGKey(1))
         loaded = eqx.tree_deserialise_leaves(out / f"{index}.eqx", like)
         record[title] = describe_arrays(loaded)
-    (out / "loaded.json").write_text(json.dumps(record))
+    (out / "loaded.json").write_text(json.dumps(record), "utf-8")
 
 
 DTYPES = [

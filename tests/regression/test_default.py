@@ -37,7 +37,7 @@ def records(tmp_path_factory):
     run("save", ours, cache)
     run("load", theirs, cache)
     run("load", ours, cache, pinned(PIN))
-    read = lambda path: json.loads(path.read_text())
+    read = lambda path: json.loads(path.read_text("utf-8"))
     return [read(x / f"{y}.json") for y in ("record", "loaded") for x in (ours, theirs)]
 
 

@@ -203,7 +203,7 @@ class Links(HTMLParser):
 
 
 def test_links():
-    parsed = {page: Links(path.read_text()) for page, path in zip(PAGES, FILES)}
+    parsed = {page: Links(path.read_text("utf-8")) for page, path in zip(PAGES, FILES)}
     num_links = 0
     for page, links in parsed.items():
         for href in links.hrefs:

@@ -29,9 +29,9 @@ def sphinx(path, names):
         intersphinx_mapping=dict(equinox=inventory),
     )
     lines = [f"{name} = {value!r}\n" for name, value in conf.items()]
-    (path / "conf.py").write_text("".join(lines))
+    (path / "conf.py").write_text("".join(lines), "utf-8")
     roles = "".join(f"- :py:obj:`equinox.{name}`\n" for name in names)
-    (path / "index.rst").write_text(f"Names\n=====\n\n{roles}")
+    (path / "index.rst").write_text(f"Names\n=====\n\n{roles}", "utf-8")
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going"]
     return subprocess.run(
         [*command, path, path / "html"], capture_output=True, text=True
@@ -41,7 +41,7 @@ def sphinx(path, names):
 def test_all_names(tmp_path):
     done = sphinx(tmp_path, NAMES)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "html" / "index.html").read_text()
+    page = (tmp_path / "html" / "index.html").read_text("utf-8")
     assert page.count('href="https://example.org/') == len(NAMES) >= 40
 
 

@@ -1,0 +1,32 @@
+"""Checks that a release can be made, and prints what is new in it.
+
+`python -m fork.release v0.13.8+init.3` checks that this is the tag of the version. The
+changelog must have a section for it, with a date.
+"""
+
+import re
+import sys
+
+from fork.upstream import read_pin, ROOT
+
+
+def notes(changelog: str, version: str) -> str:
+    """The section of a version, without its heading."""
+    heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d{{2}}-\d{{2}}\n"
+    found = re.search(
+        rf"{heading}(.*?)(?=^## |\Z)", changelog, re.DOTALL | re.MULTILINE
+    )
+    if found is None:
+        sys.exit(f"error: CHANGELOG.md has no section `[{version}] - <date>`")
+    return found[1].strip() + "\n"
+
+
+def main() -> None:
+    version = read_pin().fork_version
+    if sys.argv[1:] not in ([], [f"v{version}"]):
+        sys.exit(f"error: the tag of this version is v{version}, not {sys.argv[1]}")
+    sys.stdout.write(notes((ROOT / "CHANGELOG.md").read_text("utf-8"), version))
+
+
+if __name__ == "__main__":
+    main()
