@@ -170,19 +170,18 @@ downstream: python
 	$(PYTHON) docs/tables.py
 
 # What a release consists of, built by tools that are pinned by their hashes.
-DIST := build/dist/venv/bin/python -m build --no-isolation --skip-dependency-check
+DIST := env -u SOURCE_DATE_EPOCH -u HATCH_BUILD_NO_HOOKS build/dist/venv/bin/python -m build --no-isolation --skip-dependency-check
 dist: python
 	rm -rf build/dist
 	$(PYTHON) -m venv build/dist/venv
-	build/dist/venv/bin/python -m pip install --quiet --require-hashes --no-deps -r .github/build.txt
+	build/dist/venv/bin/python -m pip install --quiet --require-hashes --only-binary=:all: --no-deps -r .github/build.txt
 	$(DIST) --outdir build/dist
 
 # What the release workflow does, but for publishing. Builds twice, the second time not
 # by way of the source distribution, and beside a file that belongs to nobody.
 release-check: dist $(VENV)/release
 	build/dist/venv/bin/python -m fork.release
-	echo > stray.env
-	$(DIST) --sdist --wheel --outdir build/dist/again; status=$$?; rm stray.env; exit $$status
+	trap 'rm -f stray.env' EXIT INT TERM; echo > stray.env; $(DIST) --sdist --wheel --outdir build/dist/again
 	cmp build/dist/*.whl build/dist/again/*.whl
 	cmp build/dist/*.tar.gz build/dist/again/*.tar.gz
 	$(BIN)/python -m twine check --strict build/dist/*.whl build/dist/*.tar.gz
@@ -218,8 +217,8 @@ $(VENV)/pip: | python
 
 # An editable installation stays one.
 $(VENV)/fork: $(VENV)/pip $(SOURCES) | python
-	if $(BIN)/python -m pip list --editable --format=freeze | grep -q ^equinox==; \
-		then $(MAKE) tree; else $(BIN)/python -m pip install --quiet .; fi
+	$(BIN)/python -m pip install --quiet `$(BIN)/python -m pip list --editable --format=freeze | \
+		sed -n 's/^equinox==.*/--no-deps --editable/p'` .
 	touch $@
 
 $(VENV)/demo $(VENV)/test $(VENV)/lint $(VENV)/docs $(VENV)/release $(VENV)/lock: $(VENV)/pip pyproject.toml | python

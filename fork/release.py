@@ -6,25 +6,27 @@ changelog must have a section for it, with a date.
 
 import re
 import sys
+from datetime import date
 
 from fork.upstream import read_pin, ROOT
 
 
 def notes(changelog: str, version: str) -> str:
     """The section of a version, without its heading."""
-    heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d{{2}}-\d{{2}}\n"
-    found = re.search(
-        rf"{heading}(.*?)(?=^## |\Z)", changelog, re.DOTALL | re.MULTILINE
-    )
-    if found is None:
-        sys.exit(f"error: CHANGELOG.md has no section `[{version}] - <date>`")
-    return found[1].strip() + "\n"
+    heading = rf"^## \[{re.escape(version)}\] - (\d{{4}}-\d{{2}}-\d{{2}})\n"
+    section = rf"{heading}(.*?)(?=^## |\Z)"
+    found = re.findall(section, changelog, re.DOTALL | re.MULTILINE)
+    if len(found) != 1 or not found[0][1].strip():
+        sys.exit(f"error: CHANGELOG.md has no section `[{version}] - <date>`, or two")
+    date.fromisoformat(found[0][0])
+    return found[0][1].strip() + "\n"
 
 
 def main() -> None:
     version = read_pin().fork_version
     if sys.argv[1:] not in ([], [f"v{version}"]):
-        sys.exit(f"error: the tag of this version is v{version}, not {sys.argv[1]}")
+        given = " ".join(sys.argv[1:])
+        sys.exit(f"error: the tag of this version is v{version}, not {given}")
     sys.stdout.write(notes((ROOT / "CHANGELOG.md").read_text("utf-8"), version))
 
 

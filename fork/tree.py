@@ -127,9 +127,13 @@ def renew_tree(site: Path, version: str, dest: Path) -> None:
         new, old = Path(tmp) / "new", Path(tmp) / "old"
         write_tree(site, version, new, link=True)
         (new / "made-from").write_text(made_from(), "utf-8")
-        if dest.exists():
-            dest.rename(old)
-        new.rename(dest)
+        try:
+            if dest.exists():
+                dest.rename(old)
+            new.rename(dest)
+        finally:
+            if old.exists() and not dest.exists():
+                old.rename(dest)
 
 
 def write_tree(site: Path, version: str, dest: Path, *, link: bool = False) -> None:

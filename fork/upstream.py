@@ -138,7 +138,11 @@ def download(
             unpacked = Path(tmp) / "site"
             with ZipFile(wheel) as archive:
                 archive.extractall(unpacked)
-            unpacked.rename(site)
+            try:
+                unpacked.rename(site)
+            except OSError:  # Another process was faster.
+                if not site.exists():
+                    raise
     return site
 
 

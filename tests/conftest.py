@@ -16,8 +16,9 @@ for name, value in STRICT.items():
 def pytest_sessionstart():
     spec = importlib.util.find_spec("equinox")
     tree = ROOT / "build" / "tree"
-    is_editable = spec and spec.origin and Path(spec.origin).is_relative_to(tree)
-    if is_editable and is_out_of_date(tree):
+    if spec is None or spec.origin is None:
+        pytest.exit("the fork is not installed, or `build/tree` is lost", 2)
+    elif Path(spec.origin).is_relative_to(tree) and is_out_of_date(tree):
         pytest.exit("`build/tree` was made from other edits: run `make tree`", 2)
 
 

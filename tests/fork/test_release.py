@@ -1,10 +1,12 @@
 """What is checked before a release is built."""
 
+import re
 import sys
 
 import pytest
 from fork import release
-from fork.upstream import read_pin
+from fork.upstream import read_pin, ROOT, tomllib
+from packaging.requirements import Requirement
 
 
 CHANGELOG = """\
@@ -27,6 +29,18 @@ def test_notes():
     for version in ("1.2.3+init.1", "1.2.3", "1.2.3+init.3"):
         with pytest.raises(SystemExit, match="has no section"):
             release.notes(CHANGELOG, version)
+    with pytest.raises(SystemExit, match="or two"):
+        release.notes(2 * CHANGELOG, "1.2.3+init.2")
+
+
+def test_pins_agree():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    for requirement in map(Requirement, pyproject["build-system"]["requires"]):
+        if pin := re.search("[\\d.]+", str(requirement.specifier)):
+            for name in ("build.in", "build.txt"):
+                text = (ROOT / ".github" / name).read_text("utf-8")
+                line = rf"^{requirement.name}=+{re.escape(pin[0])}(?![\d.])"
+                assert re.search(line, text, re.MULTILINE), "run `make lock`"
 
 
 def test_tag(monkeypatch, capsys):

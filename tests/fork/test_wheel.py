@@ -92,7 +92,8 @@ def test_builds_are_identical(dist, tmp_path):
     project = tracked_copy(tmp_path / "with a space, and ümlauts")
     # With what a run of the tests leaves behind, and a file that belongs to nobody.
     (project / ".hypothesis").mkdir()
-    for name in (".env", ".hypothesis/examples", "notes.txt"):
+    strays = (".env", ".hypothesis/examples", "notes.txt", "docs/.env", "fork/tree.py~")
+    for name in strays:
         (project / name).write_text("not part of it", "utf-8")
     for path in (*project.rglob("*"), project):
         path.chmod(path.stat().st_mode & ~0o222)
