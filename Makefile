@@ -12,9 +12,9 @@ SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 # Some fixtures take long, and so the tests of a file stay together.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
-TARGETS := help demo inside test test-fast lint docs docs-serve docs-test format pictures tables tree pr check \
+COMMANDS := help demo inside test test-fast lint docs docs-serve docs-test format pictures tables tree pr check \
 	upstream-suite matrix bench peers parity downstream dist release-check lock clean python
-.PHONY: $(TARGETS)
+.PHONY: $(COMMANDS)
 # They share environments, and pip is not made for that.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -195,7 +195,7 @@ lock: $(VENV)/lock
 		--python-version 3.10 --custom-compile-command "make lock" build.in -o build.txt
 
 # Else `make tests` would say that there is nothing to be done.
-FOLDERS := $(filter-out $(TARGETS),$(patsubst %/,%,$(wildcard */)))
+FOLDERS := $(filter-out $(COMMANDS),$(patsubst %/,%,$(wildcard */)))
 .PHONY: $(FOLDERS)
 $(FOLDERS):
 	@echo "error: there is no target '$@'; 'make' lists them" >&2; exit 2

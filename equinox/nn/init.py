@@ -603,8 +603,9 @@ def calculate_gain(nonlinearity: str | Callable, param: float | None = None) -> 
     Given the nonlinearity $f$ itself, $1 / \sqrt{\mathbb{E}[f(z)^2]}$ for a standard
     normal $z$, by Gauss--Hermite quadrature. With this gain one layer keeps the second
     moment of what enters the nonlinearity: if that is standard normal, then what enters
-    the next one has a second moment of one as well. The figures for ReLU are the same both ways. Those for `"tanh"` and
-    `"selu"` have another meaning: that of `jax.numpy.tanh` is 1.59, and not $5/3$.
+    the next one has a second moment of one as well. The figures for ReLU are the same
+    both ways. Those for `"tanh"` and `"selu"` have another meaning: that of
+    `jax.numpy.tanh` is 1.59, and not $5/3$.
 
     !!! warning
 
