@@ -11,6 +11,8 @@ SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
 	$(shell find fork equinox -name '*.py')
 # Some fixtures take long, and so the tests of a file stay together.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+# Shows in the pages what was measured.
+record = cp $(1) docs && $(PYTHON) -m docs.tables
 
 COMMANDS := help demo inside test test-fast lint docs docs-serve docs-test format pictures tables tree pr check \
 	upstream-suite matrix bench peers parity downstream dist release-check lock clean python
@@ -79,10 +81,10 @@ docs-test: docs $(VENV)/test
 	$(PYTEST) tests/site
 
 pictures: $(VENV)/fork $(VENV)/demo
-	$(BIN)/python docs/pictures.py
+	$(BIN)/python -m docs.pictures
 
 tables: python
-	$(PYTHON) docs/tables.py
+	$(PYTHON) -m docs.tables
 
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix .
@@ -118,14 +120,13 @@ matrix:
 		echo "Python $$version, $$installed: `echo $$summary | sed 's/^=* //; s/ =*$$//'`" \
 			| tee -a build/matrix/matrix.txt; \
 	done; done; exit $$status
-	$(if $(filter file,$(origin PYTHONS)),cp build/matrix/matrix.txt docs && $(PYTHON) docs/tables.py)
+	$(if $(filter file,$(origin PYTHONS)),$(call record,build/matrix/matrix.txt))
 
 upstream-suite: $(VENV)/test
 	@test -n "$(CHECKOUT)" || { echo "usage: make upstream-suite CHECKOUT=..." >&2; exit 2; }
 	rm -rf build/suite
 	$(BIN)/python -m fork suite "$(CHECKOUT)" --scratch build/suite
-	cp build/suite/suite.json docs
-	$(PYTHON) docs/tables.py
+	$(call record,build/suite/suite.json)
 
 check: $(VENV)/test
 	$(BIN)/python -m fork check $(TARGETS)
@@ -137,9 +138,8 @@ endif
 bench: $(VENV)/fork $(VENV)/test $(if $(CASES),,build/peers/fork $(VENV)/demo)
 	$(BIN)/python benchmarks/bench.py $(CASES)
 ifndef CASES
-	cp build/benchmarks.json docs
-	$(PYTHON) docs/tables.py
-	$(BIN)/python docs/pictures.py
+	$(call record,build/benchmarks.json)
+	$(BIN)/python -m docs.pictures
 endif
 
 build/peers/done: Makefile | python
@@ -154,7 +154,7 @@ build/peers/fork: build/peers/done $(SOURCES)
 
 peers: build/peers/fork
 	build/peers/bin/python tests/parity/peers.py
-	$(PYTHON) docs/tables.py
+	$(PYTHON) -m docs.tables
 
 parity: build/peers/fork $(VENV)/fork $(VENV)/test
 	build/peers/bin/python tests/parity/peers.py --check
@@ -166,8 +166,7 @@ downstream: python
 	build/downstream/bin/python -m pip install --quiet . --group downstream
 	build/downstream/bin/python -m pip check
 	build/downstream/bin/python tests/downstream/compare.py
-	cp build/downstream.json docs
-	$(PYTHON) docs/tables.py
+	$(call record,build/downstream.json)
 
 # What a release consists of, built by tools that are pinned by their hashes.
 DIST := env -u SOURCE_DATE_EPOCH -u HATCH_BUILD_NO_HOOKS build/dist/venv/bin/python -m build --no-isolation --skip-dependency-check

@@ -4,16 +4,15 @@ A picture holds a digest of what it was made from. So only those that are out of
 are drawn again, and a test says so if one is.
 """
 
+import functools
 import hashlib
 import inspect
-import json
 import re
-import sys
-from pathlib import Path
 from statistics import geometric_mean
 
+from docs.tables import DOCS, load, times_of_defaults
 
-DOCS = Path(__file__).resolve().parent
+
 EDITS = ["fork/edits/linear.py", "fork/edits/recurrent.py"]
 LIBRARY = ["equinox/nn/_initialise.py", "equinox/nn/init.py", *EDITS]
 BENCHMARKS = "docs/benchmarks.json"
@@ -46,9 +45,10 @@ def digest(function, *sources) -> str:
     """Of a function, and of others and files, without the docstrings of Python."""
     total = hashlib.sha256(repr([STYLE, COLOURS, LINES]).encode())
     for source in (function, *sources):
-        is_file = isinstance(source, str)
-        path = DOCS.parent / source if is_file else None
-        text = path.read_text("utf-8") if path else inspect.getsource(source)
+        if isinstance(source, str):
+            text = (DOCS.parent / source).read_text("utf-8")
+        else:
+            text = inspect.getsource(source)
         total.update(re.sub(r'""".*?"""', "", text, flags=re.DOTALL).encode())
     return total.hexdigest()
 
@@ -80,13 +80,13 @@ def distributions():
     return figure
 
 
-def by_depth(index, label):
-    """Of activations (0), or of gradients (1), in networks of 30 layers."""
+@functools.cache  # Two pictures show it.
+def rms_in_networks():
+    """Of activations and gradients by depth, by width, activation and scheme."""
     import equinox as eqx
     import jax
     import jax.numpy as jnp
     import jax.random as jr
-    import matplotlib.pyplot as plt
 
     init = eqx.nn.init
     schemes = {
@@ -125,12 +125,24 @@ def by_depth(index, label):
         rms = lambda x: jnp.sqrt(jnp.mean(x**2, axis=(0, 2)))
         return rms(hidden), rms(grads)
 
+    return {
+        width: {
+            name: {x: rms_by_depth(f, width, make(f)) for x, make in schemes.items()}
+            for name, f in activations.items()
+        }
+        for width in widths
+    }
+
+
+def by_depth(index, label):
+    """Of activations (0), or of gradients (1), in networks of 30 layers."""
+    import matplotlib.pyplot as plt
+
     figure, axes = plt.subplots(2, 3, figsize=(9, 4.8), sharex=True, sharey=True)
-    for row, width in zip(axes, widths):
-        for axis, (name, f) in zip(row, activations.items()):
-            for scheme, make_init in schemes.items():
-                y = rms_by_depth(f, width, make_init(f))[index]
-                axis.semilogy(range(1, depth + 1), y, label=scheme)
+    for row, (width, by_activation) in zip(axes, rms_in_networks().items()):
+        for axis, (name, by_scheme) in zip(row, by_activation.items()):
+            for scheme, rms in by_scheme.items():
+                axis.semilogy(range(1, len(rms[index]) + 1), rms[index], label=scheme)
             axis.set_title(f"{name}, width {width}", fontsize=9)
         row[0].set_ylabel(label)
     axes[0, 0].set_ylim(1e-9, 1e2)
@@ -217,9 +229,7 @@ def gates():
 def costs():
     import matplotlib.pyplot as plt
 
-    bench = json.loads((DOCS.parent / BENCHMARKS).read_text("utf-8"))
-    layers = [k for k in bench["default"] if "fork / upstream" in bench["default"][k]]
-    times = [bench["default"][k]["fork / upstream"] for k in layers if "," not in k]
+    bench = load("benchmarks.json")
     bars = {
         "tree_at: new process": ("transformer", "fresh", "init / tree_at"),
         "tree_at: peak memory": ("transformer", "peak memory", "init / tree_at"),
@@ -235,7 +245,9 @@ def costs():
         "PyTorch: new process": ("peers", "fresh", "equinox / pytorch"),
     }
     ratios = {label: bench[a][b][c] for label, (a, b, c) in bars.items()}
-    ratios["without an initialiser: upstream's layers"] = geometric_mean(times)
+    ratios["without an initialiser: upstream's layers"] = geometric_mean(
+        times_of_defaults().values()
+    )
     figure, axis = plt.subplots(figsize=(7, 3.2))
     for label, value in reversed(ratios.items()):
         axis.barh(label, value, color="C1" if value <= 1 else "C2")
@@ -250,7 +262,7 @@ def costs():
 def growth():
     import matplotlib.pyplot as plt
 
-    bench = json.loads((DOCS.parent / BENCHMARKS).read_text("utf-8"))["growth"]
+    bench = load("benchmarks.json")["growth"]
     kinds = dict(list="in a list", stacked="by filter_vmap", scan="MLP(scan=True)")
     figure, axis = plt.subplots(figsize=(7, 3.2))
     for i, (kind, label) in enumerate(kinds.items()):
@@ -277,11 +289,11 @@ def inside():
 # And what each is made from, beside this file.
 PICTURES = {
     distributions: LIBRARY,
-    activations: [by_depth, *LIBRARY],
-    gradients: [by_depth, *LIBRARY],
+    activations: [by_depth, rms_in_networks, *LIBRARY],
+    gradients: [by_depth, rms_in_networks, *LIBRARY],
     layout: LIBRARY,
     gates: LIBRARY,
-    costs: [BENCHMARKS],
+    costs: [times_of_defaults, BENCHMARKS],
     growth: [BENCHMARKS],
     digits: [*LIBRARY, "examples/digits.py"],
     inside: [*LIBRARY, "equinox/nn/_reinitialise.py", "examples/inside.py"],
@@ -289,27 +301,25 @@ PICTURES = {
 
 
 def out_of_date() -> dict:
-    """Functions that draw a picture, by where it is to be."""
+    """Functions that draw a picture, and its new digest, by where it is to be."""
     stale = {}
     for function, sources in PICTURES.items():
         path = DOCS / "pictures" / f"{function.__name__}.svg"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        if digest(function, *sources) not in text:
-            stale[path] = function
+        if (made_from := digest(function, *sources)) not in text:
+            stale[path] = function, made_from
     return stale
 
 
 def main() -> None:
     import matplotlib.pyplot as plt
 
-    sys.path.insert(0, str(DOCS.parent))
     plt.switch_backend("svg")
     plt.rcParams |= STYLE
     plt.rcParams["axes.prop_cycle"] = plt.cycler(color=COLOURS, linestyle=LINES)
-    for path, function in out_of_date().items():
+    for path, (function, made_from) in out_of_date().items():
         print(f"Drawing {path.relative_to(DOCS.parent)}", flush=True)
-        made_from = f"Made from {digest(function, *PICTURES[function])}"
-        metadata = {"Date": None, "Description": made_from}
+        metadata = {"Date": None, "Description": f"Made from {made_from}"}
         function().savefig(path, metadata=metadata)
         plt.close("all")
     print("All pictures are up to date.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import griffe
+from docs.pictures import GREY
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -66,7 +67,7 @@ def on_page_content(html: str, **kwargs: Any) -> str:
 
     def inline(match: re.Match) -> str:
         svg = (ROOT / "docs" / "pictures" / f"{match[2]}.svg").read_text("utf-8")
-        svg = svg[svg.index("<svg") :].replace("#767676", "currentColor")
+        svg = svg[svg.index("<svg") :].replace(GREY, "currentColor")
         svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
         svg = re.sub(r'<g id="[^"]*"', "<g", svg)
         svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
@@ -92,9 +93,9 @@ def on_post_build(config: MkDocsConfig) -> None:
             )
         }
         section["text"] += f"<p>{' '.join(sorted(words))}</p>" if words else ""
-    path.write_text(json.dumps(index), encoding="utf-8")
-    as_script = f"var __index = {json.dumps(index)}"
-    path.with_suffix(".js").write_text(as_script, encoding="utf-8")
+    text = json.dumps(index)
+    path.write_text(text, encoding="utf-8")
+    path.with_suffix(".js").write_text(f"var __index = {text}", encoding="utf-8")
 
 
 class UpstreamLinks(griffe.Extension):

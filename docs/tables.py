@@ -4,6 +4,7 @@
 run it, after they have written what they measured to a file in this folder.
 """
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -12,8 +13,10 @@ from zipfile import ZipFile
 
 
 DOCS = Path(__file__).resolve().parent
+LIBRARIES = dict(pytorch="PyTorch", flax="Flax", keras="Keras", haiku="Haiku")
 
 
+@functools.cache
 def load(name: str) -> dict:
     return json.loads((DOCS / name).read_text(encoding="utf-8"))
 
@@ -28,15 +31,14 @@ def table(head: list, rows: list, num_texts: int = 1) -> str:
 
 def traps() -> str:
     peers = load("peers.json")
-    names = dict(pytorch="PyTorch", flax="Flax", keras="Keras", haiku="Haiku")
     rows = [
-        [what, *(row.get(x, "–") for x in ("here", *names))]
+        [what, *(row.get(x, "–") for x in ("here", *LIBRARIES))]
         for what, row in peers["figures"].items()
     ]
     versions = peers["versions"]
-    named = ", ".join(f"{names[x]} {versions[x]}" for x in names)
+    named = ", ".join(f"{name} {versions[x]}" for x, name in LIBRARIES.items())
     return (
-        table(["", "here", *names.values()], rows)
+        table(["", "here", *LIBRARIES.values()], rows)
         + f"\n\nMeasured with {named}, on JAX {versions['jax']}."
     )
 
@@ -70,9 +72,8 @@ def distributions() -> str:
     with ZipFile(DOCS.parent / "tests" / "parity" / "quantiles.npz") as recorded:
         names = [name.removesuffix(".npy") for name in recorded.namelist()]
     names = [name.split(" ", 1) for name in names if ": " not in name]
-    libraries = dict(pytorch="PyTorch", keras="Keras", flax="Flax", haiku="Haiku")
     of = lambda library: "; ".join(f"`{what}`" for x, what in names if x == library)
-    return "\n".join(f"- {title}: {of(x)}." for x, title in libraries.items())
+    return "\n".join(f"- {title}: {of(x)}." for x, title in LIBRARIES.items())
 
 
 def downstream() -> str:
@@ -147,23 +148,29 @@ def transformer() -> str:
     )
 
 
+def times_of_defaults() -> dict[str, float]:
+    """To build each layer by its default, relative to upstream."""
+    default = load("benchmarks.json")["default"]
+    layers = [x.removesuffix(", calls") for x in default if x.endswith(", calls")]
+    return {layer: default[layer]["fork / upstream"] for layer in layers}
+
+
 def defaults() -> str:
-    bench = load("benchmarks.json")
+    bench, times = load("benchmarks.json"), times_of_defaults()
 
     def with_range(case, figure):
         low, high = bench[case][figure]["fork / upstream, range"]
         return f"{ratio(case, figure, 'fork / upstream')} ({low:.2f} to {high:.2f})"
 
     rows = [["`import equinox`", with_range("import", "import"), "", ""]]
-    calls, times = ", calls", []
-    for layer in (x.removesuffix(calls) for x in bench["default"] if x.endswith(calls)):
-        times.append(bench["default"][layer]["fork / upstream"])
-        num_calls = bench["default"][layer + calls]["fork / upstream"]
+    for layer in times:
+        num_calls = bench["default"][f"{layer}, calls"]["fork / upstream"]
         same = "yes" if bench["default"][f"{layer}, jaxpr"]["identical"] else "no"
         rows.append(
             [f"`{layer}`", with_range("default", layer), f"{num_calls:.3f}", same]
         )
-    rows.append(["all layers, geometric mean", f"{geometric_mean(times):.2f}", "", ""])
+    mean = geometric_mean(times.values())
+    rows.append(["all layers, geometric mean", f"{mean:.2f}", "", ""])
     return table(
         ["fork ÷ upstream", "time (and its range)", "calls of functions", "same jaxpr"],
         rows,

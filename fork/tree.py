@@ -1,7 +1,6 @@
 """Applies the edits to upstream's files: a directory in, a directory or a diff out."""
 
 import difflib
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from fork.codemod import CodemodError, without_functions
 from fork.edits import COMMITS
 from fork.edits.commit import Commit
-from fork.upstream import package_files, ROOT
+from fork.upstream import package_files, ROOT, sums
 
 
 class EditError(Exception):
@@ -106,12 +105,9 @@ def formatted(text: str, path: str) -> str:
 
 
 def made_from() -> str:
-    """A digest of what a tree is made from, without the files that it links to."""
-    total = hashlib.sha256()
+    """The sums of what a tree is made from, without the files that it links to."""
     paths = [ROOT / "pyproject.toml", *sorted((ROOT / "fork").rglob("*.py"))]
-    for path in paths:
-        total.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
-    return total.hexdigest()
+    return sums(ROOT, [path.relative_to(ROOT) for path in paths])
 
 
 def is_out_of_date(dest: Path) -> bool:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
@@ -65,17 +66,23 @@ def metadata(site: Path) -> importlib.metadata.Distribution:
     return next(iter(found))
 
 
+def sums(root: Path, paths: Iterable[Path]) -> str:
+    """A line for each file, with its SHA-256."""
+    digest = lambda path: hashlib.sha256((root / path).read_bytes()).hexdigest()
+    return "".join(f"{digest(path)}  {path.as_posix()}\n" for path in paths)
+
+
 def digest(site: Path) -> str:
     """A SHA-256 over the names and contents of the package's files, and over what it
     requires."""
-    total = hashlib.sha256()
-    for name in ("Requires-Dist", "Requires-Python"):
-        for value in sorted(metadata(site).metadata.get_all(name, [])):
-            total.update(f"{name}: {value}\n".encode())
-    for path in package_files(site):
-        content = hashlib.sha256((site / path).read_bytes()).hexdigest()
-        total.update(f"{content}  {path.as_posix()}\n".encode())
-    return total.hexdigest()
+    headers = metadata(site).metadata
+    requires = [
+        f"{name}: {value}\n"
+        for name in ("Requires-Dist", "Requires-Python")
+        for value in sorted(headers.get_all(name, []))
+    ]
+    text = "".join(requires) + sums(site, package_files(site))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def prove(site: Path, version: str, pin: Pin) -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import json
 import math
 import re
 import subprocess
@@ -43,6 +42,10 @@ def blocks(text):
     return [(language, textwrap.dedent(code)) for _, language, code in found]
 
 
+def prose(text):
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
 def examples(text):
     return [code for language, code in blocks(text) if language == "python"]
 
@@ -59,9 +62,8 @@ def names():
     return modules | dict(key=key, model=model)
 
 
-SCRIPTS = [page for page in TEXTS if examples(TEXTS[page])]
 RUN_ELSEWHERE = [*WITHOUT_IMPORTS, "docs/recipes.md"]
-SCRIPTS = [page for page in SCRIPTS if page not in RUN_ELSEWHERE]
+SCRIPTS = [x for x in TEXTS if examples(TEXTS[x]) and x not in RUN_ELSEWHERE]
 
 
 @pytest.mark.parametrize("page", SCRIPTS)
@@ -189,14 +191,14 @@ def test_pictures_are_legible(path):
     texts = [x for x in root.iter() if x.tag.endswith("}text")]
     for text in texts:
         of_group = parents[text].get("style", "")
-        assert "fill: #767676" in text.get("style", of_group), text.text
+        assert f"fill: {pictures.GREY}" in text.get("style", of_group), text.text
     assert texts
     colours = set(re.findall(r"\b(?:fill|stroke)[:=] ?\"?([^;\"]+)", svg))
     for colour in colours - {"none"}:
         assert re.fullmatch("#[0-9a-f]{6}", colour)
         on_white = 1.05 / (luminance(colour) + 0.05)
         on_black = (luminance(colour) + 0.05) / 0.05
-        assert min(on_white, on_black) > (4.5 if colour == "#767676" else 3), colour
+        assert min(on_white, on_black) > (4.5 if colour == pictures.GREY else 3), colour
     shown = re.compile(rf"!\[([^\]]+)\]\((docs/)?pictures/{path.name}\)")
     alts = [match[1] for text in TEXTS.values() for match in shown.finditer(text)]
     assert len(alts) == 1 and len(alts[0]) > 40
@@ -210,7 +212,7 @@ def slug(heading):
 @pytest.mark.parametrize("page", TEXTS)
 def test_links(page):
     """As a git host has them. (Those to the API are tested on the built site.)"""
-    text = re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)
+    text = prose(TEXTS[page])
     assert not re.search(r"\]\[", text) or "docs/api/" in page
     for target in re.findall(r"\]\(([^)\s]+)", text):
         if target.startswith(("http://", "https://")):
@@ -219,9 +221,7 @@ def test_links(page):
         file = ((ROOT / page).parent / path).resolve() if path else ROOT / page
         assert file.is_file() and file.is_relative_to(ROOT), target
         if anchor and not anchor.startswith("equinox."):
-            text_there = re.sub(
-                r"```.*?```", "", file.read_text("utf-8"), flags=re.DOTALL
-            )
+            text_there = prose(file.read_text("utf-8"))
             headings = re.findall(r"^#+ (.*)$", text_there, re.MULTILINE)
             assert anchor in map(slug, headings), target
 
@@ -229,7 +229,7 @@ def test_links(page):
 def test_pages_are_plain_markdown():
     """Nothing but the API is made while the site is built."""
     for page, text in TEXTS.items():
-        text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        text = prose(text)
         assert not re.search(
             r"^ *(!!!|\?\?\?|===|;*--8<--|<\w)|\{ *[#.:]", text, re.MULTILINE
         )
@@ -239,7 +239,7 @@ def test_pages_are_plain_markdown():
 
 def test_figures_of_readme():
     text = " ".join(TEXTS["README.md"].split())
-    load = lambda name: json.loads((ROOT / "docs" / f"{name}.json").read_text("utf-8"))
+    load = lambda name: tables.load(f"{name}.json")
     bench = load("benchmarks")["transformer"]
     ratio = lambda figure, other: bench[figure][f"init / {other}"]
     assert "takes about 0.6 times as long as building it first" in text

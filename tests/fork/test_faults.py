@@ -9,7 +9,7 @@ import time
 
 import pytest
 from fork.upstream import pinned, read_pin
-from test_wheel import run, tracked_copy
+from test_wheel import clean_copy, run
 
 
 PIN = read_pin()
@@ -27,7 +27,7 @@ def env(tmp_path_factory):
 
 @pytest.fixture
 def start(env, tmp_path):
-    project = tracked_copy(tmp_path / "project")
+    project = clean_copy(tmp_path / "project")
 
     def start(dest, **kwargs):
         build = ["-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]

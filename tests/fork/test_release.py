@@ -36,7 +36,7 @@ def test_notes():
 def test_pins_agree():
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     for requirement in map(Requirement, pyproject["build-system"]["requires"]):
-        if pin := re.search("[\\d.]+", str(requirement.specifier)):
+        if pin := re.search(r"[\d.]+", str(requirement.specifier)):
             for name in ("build.in", "build.txt"):
                 text = (ROOT / ".github" / name).read_text("utf-8")
                 line = rf"^{requirement.name}=+{re.escape(pin[0])}(?![\d.])"

@@ -1,7 +1,6 @@
 """Builds the wheel, installs it into an empty environment, and looks inside."""
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 from fork.tree import changed_files, in_package, new_files
-from fork.upstream import package_files, pinned, read_pin, ROOT
+from fork.upstream import metadata, package_files, pinned, read_pin, ROOT
 
 
 PIN = read_pin()
@@ -27,7 +26,7 @@ def run(*command, **kwargs):
     return done.stdout
 
 
-def tracked_copy(dest: Path) -> Path:
+def clean_copy(dest: Path) -> Path:
     """The project without what is built or ignored."""
     others = (".git", ".venv", "build", "dist", ".hypothesis", "__pycache__", ".*cache")
     shutil.copytree(
@@ -38,7 +37,7 @@ def tracked_copy(dest: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return tracked_copy(tmp_path_factory.mktemp("project"))
+    return clean_copy(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +75,7 @@ def test_wheel_holds_every_file(wheel):
 
 
 def test_metadata_is_that_of_upstream(wheel):
-    [theirs] = importlib.metadata.distributions(name="equinox", path=[str(pinned(PIN))])
+    theirs = metadata(pinned(PIN))
     with ZipFile(wheel) as archive:
         info = f"equinox-{PIN.fork_version}.dist-info"
         ours = archive.read(f"{info}/METADATA").decode().splitlines()
@@ -89,7 +88,7 @@ def test_metadata_is_that_of_upstream(wheel):
 
 def test_builds_are_identical(dist, tmp_path):
     # The wheel not by way of the source distribution, and everything else different.
-    project = tracked_copy(tmp_path / "with a space, and ümlauts")
+    project = clean_copy(tmp_path / "with a space, and ümlauts")
     # With what a run of the tests leaves behind, and a file that belongs to nobody.
     (project / ".hypothesis").mkdir()
     strays = (".env", ".hypothesis/examples", "notes.txt", "docs/.env", "fork/tree.py~")
@@ -145,7 +144,7 @@ def test_install(wheel, tmp_path):
 
 
 def test_editable_install(tmp_path):
-    project = tracked_copy(tmp_path / "project")
+    project = clean_copy(tmp_path / "project")
     python = environment(tmp_path)
     # The dependencies are those of this environment.
     [site] = (tmp_path / "venv").glob("lib/python*/site-packages")
@@ -171,7 +170,7 @@ def test_editable_install(tmp_path):
 
 
 def test_other_upstream_is_refused(tmp_path):
-    project = tracked_copy(tmp_path / "project")
+    project = clean_copy(tmp_path / "project")
     pyproject = project / "pyproject.toml"
     text = pyproject.read_text("utf-8")
     build = [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, project]
