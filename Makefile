@@ -3,8 +3,7 @@
 PYTHON ?= python3
 # Some of what others need is not for Python 3.10.
 MINOR := 10
-lint docs docs-serve docs-test peers parity downstream: MINOR := 11
-PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
+lint docs docs-serve docs-test peers parity downstream follow: MINOR := 11
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml hatch_build.py NOTICE LICENSE README.md \
@@ -14,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 # Shows in the pages what was measured.
 record = cp $(1) docs && $(PYTHON) -m docs.tables
 
-COMMANDS := help demo inside test test-fast lint docs docs-serve docs-test format pictures tables tree pr check \
+COMMANDS := help demo inside test test-fast lint docs docs-serve docs-test format pictures tables tree pr check follow \
 	upstream-suite matrix bench peers parity downstream dist release-check lock clean python
 .PHONY: $(COMMANDS)
 # They share environments, and pip is not made for that.
@@ -45,6 +44,7 @@ help:
 	@echo "make matrix [PYTHONS=...] run the tests on each Python, with the oldest and newest JAX"
 	@echo "make upstream-suite CHECKOUT=... compare upstream's tests on the fork and on upstream"
 	@echo "make check [TARGETS=...] say to which versions of upstream the edits apply"
+	@echo "make follow VERSION=...  try the fork on another release of upstream"
 	@echo "make clean      remove .venv and all that was built"
 
 demo: $(VENV)/fork $(VENV)/demo
@@ -100,27 +100,10 @@ pr: $(VENV)/test
 	$(BIN)/python -m fork review "$(CHECKOUT)" --scratch build/pr \
 		$(if $(CHECKS),--checks $(CHECKS))
 
-# With the oldest JAX that upstream allows, and with the newest. (For Python 3.14 there
-# is no JAX that is as old.) Fails if none of these is there.
-matrix:
-	@mkdir -p build/matrix; status=1; : > build/matrix/matrix.txt; \
-	echo "jax==0.4.38" > build/matrix/oldest; echo "jaxlib==0.4.38" >> build/matrix/oldest; \
-	: > build/matrix/newest; \
-	for version in $(PYTHONS); do for jax in oldest newest; do \
-		test $$version-$$jax != 3.14-oldest || continue; \
-		python$$version -V >/dev/null 2>&1 || \
-			{ echo "Python $$version: not there" | tee -a build/matrix/matrix.txt; continue 2; }; \
-		test $$status != 1 || status=0; \
-		venv=build/matrix/$$version-$$jax; \
-		PIP_CONSTRAINT=`$(PYTHON) -c "from pathlib import Path as P; print(P('build/matrix/$$jax').resolve().as_uri())"` \
-			$(MAKE) test PYTHON=python$$version \
-			VENV=$$venv > $$venv.txt 2>&1 || status=2; \
-		installed=`$$venv/bin/python -m pip list --format=freeze | grep "^jax=="`; \
-		summary=`grep "^=.* in .*=$$" $$venv.txt || echo "not run, see $$venv.txt"`; \
-		echo "Python $$version, $$installed: `echo $$summary | sed 's/^=* //; s/ =*$$//'`" \
-			| tee -a build/matrix/matrix.txt; \
-	done; done; exit $$status
-	$(if $(filter file,$(origin PYTHONS)),$(call record,build/matrix/matrix.txt))
+# What was interrupted, or is of the same commit, is resumed.
+matrix: python
+	$(PYTHON) tests/matrix.py $(PYTHONS)
+	$(call record,build/matrix/matrix.json)
 
 upstream-suite: $(VENV)/test
 	@test -n "$(CHECKOUT)" || { echo "usage: make upstream-suite CHECKOUT=..." >&2; exit 2; }
@@ -130,6 +113,11 @@ upstream-suite: $(VENV)/test
 
 check: $(VENV)/test
 	$(BIN)/python -m fork check $(TARGETS)
+
+follow: $(VENV)/test
+	@test -n "$(VERSION)" || { echo "usage: make follow VERSION=... [CHECKOUT=...]" >&2; exit 2; }
+	rm -rf build/follow
+	$(BIN)/python -m fork follow $(VERSION) $(CHECKOUT) --scratch build/follow
 
 # The page shows a run of all cases.
 ifndef CASES
@@ -141,6 +129,7 @@ ifndef CASES
 	$(call record,build/benchmarks.json)
 	$(BIN)/python -m docs.pictures
 endif
+	$(BIN)/python benchmarks/bench.py --judge
 
 build/peers/done: Makefile | python
 	$(PYTHON) -m venv --clear build/peers

@@ -6,10 +6,11 @@ run it, after they have written what they measured to a file in this folder.
 
 import functools
 import json
-import re
 from pathlib import Path
 from statistics import geometric_mean
 from zipfile import ZipFile
+
+from benchmarks.bench import bounds, noise
 
 
 DOCS = Path(__file__).resolve().parent
@@ -44,28 +45,41 @@ def traps() -> str:
 
 
 def suite() -> str:
-    suite = load("suite.json")
     say = lambda counts: ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
-    text = (
-        f"The {suite['num_tests']} tests of Equinox, at `{suite['commit']}`, with JAX "
-        f"{suite['jax']} on Python {suite['python']}. On the fork: "
-        f"{say(suite['counts']['fork'])}. On upstream: "
-        f"{say(suite['counts']['upstream'])}.\n\n"
-    )
-    differs = [
-        f"- `{test}`: {ours} on the fork, {theirs} on upstream"
-        for test, (ours, theirs) in suite["differs"].items()
+    runs = load("suite.json").values()
+    rows = [
+        [f"`{x['commit']}`", x["python"], x["jax"], *map(say, x["counts"].values())]
+        for x in runs
     ]
-    return text + (
-        "\n".join(["These differ:\n", *differs] if differs else ["No test differs."])
-    )
+    kinds = {
+        "differs": "Different on the fork and on upstream",
+        "fails on both": "Failed on both, also when run again",
+        "passed when run again": "Failed on one of them, and passed when run again",
+    }
+    lists = []
+    for kind, title in kinds.items():
+        names = {
+            name: f"`{x['commit']}`, {x['python']}" for x in runs for name in x[kind]
+        }
+        where = [f"- `{name}` ({place})" for name, place in names.items()]
+        lists.append(
+            "\n".join([f"{title}: {'' if where else 'none.'}".strip(), "", *where])
+        )
+    head = ["checkout", "Python", "JAX", "on the fork", "on upstream"]
+    return "\n\n".join([table(head, rows, 5), *map(str.strip, lists)])
 
 
 def matrix() -> str:
-    lines = (DOCS / "matrix.txt").read_text(encoding="utf-8").splitlines()
-    pattern = r"Python ([\d.]+)(?:, (?:jax==)?(.*?))?: (.*)"
-    rows = [re.fullmatch(pattern, line).groups("") for line in lines]
-    return table(["Python", "JAX", "`make test`"], rows, 3)
+    matrix = load("matrix.json")
+    rows = [
+        [row["python"], row["jax"], row["result"]] for row in matrix["rows"].values()
+    ]
+    missing = [f"- {name}: {why}." for name, why in matrix["missing"].items()]
+    return (
+        table(["Python", "JAX", "`make test`"], rows, 3)
+        + f"\n\nAll of commit `{matrix['commit']}`. Not run:\n\n"
+        + "\n".join(missing)
+    )
 
 
 def distributions() -> str:
@@ -85,39 +99,76 @@ def downstream() -> str:
         "equimo": "a vision transformer applied",
         "distreqx": "a normal distribution with learnt parameters fitted",
         "jaxnasium": "PPO trained on CartPole, and all its parameters compared",
+        "pdequinox": "a Fourier neural operator and a U-Net trained",
+        "memax": "four recurrent models (LRU, S6, FFM, NMax) trained",
+        "klax": "constrained and convex networks trained",
+        "megalodon_jax": "a language model with moving averages trained",
     }
+    kinds = ["arrays", "drawn", "left", "refused"]
     downstream = load("downstream.json")
     rows = [
         [
             name,
             row["version"],
             uses[name],
+            row["jax"],
             row["figures"],
             "yes" if row["equal"] else "no",
+            *map(row.get, kinds),
         ]
         for name, row in downstream["libraries"].items()
     ]
-    versions = downstream["versions"]
+    refused = []
+    for name, row in downstream["libraries"].items():
+        classes = {}
+        for layer, why in row["messages"].items():
+            classes.setdefault(why, []).append(f"`{layer.rpartition('.')[2]}`")
+        refused += [f"- {name}: {', '.join(x)}: {why}." for why, x in classes.items()]
+    head = ["library", "version", "use", "JAX", "figures", "equal to upstream", *kinds]
     return (
-        table(["library", "version", "use", "figures", "equal to upstream"], rows, 3)
-        + f"\n\nWith equinox {versions['equinox']} and JAX {versions['jax']}."
+        table(head, rows, 4)
+        + f"\n\nWith equinox {downstream['equinox']}. The last four count the arrays "
+        "of each model, and what `reinitialise` does with them, given `weight_init` "
+        "and `bias_init`. It refuses these:\n\n" + "\n".join(refused)
     )
 
 
 def ratio(case: str, figure: str, name: str) -> str:
-    return f"{load('benchmarks.json')[case][figure][name]:.2f}"
+    """Of CPU time, and in brackets by the clock."""
+    row = load("benchmarks.json")[case][figure]
+    clock = f" ({row['clock'][name]:.2f})" if "clock" in row else ""
+    return f"{row[name]:.2f}{clock}"
 
 
 def machine() -> str:
     bench = load("benchmarks.json")
     machine = bench["machine"]
-    return (
+    text = (
         f"Measured on {machine['cpu']} with {machine['cores']} cores, by JAX "
         f"{machine['jax']} on {machine['device']} and Python {machine['python']}, with "
         f"equinox {machine['equinox']}. Each figure comes from {bench['runs']} "
         "processes for each variant (for `import equinox`, from four times as many), "
-        "run in turn. A ratio is the median over pairs of them."
+        "run in turn. A ratio is that of CPU time, of user and system, the best "
+        "against the best; in brackets, it is by the clock. The load of the machine "
+        f"was at most {max(bench['load'].values()):.2f}."
     )
+    if reasons := noise(bench):
+        text += " Too noisy to be trusted:\n\n"
+    return text + "\n".join(f"- {reason}." for reason in reasons)
+
+
+def promises() -> str:
+    rows = bounds(load("benchmarks.json"))
+    calls = [row for row in rows if row[0].endswith(", calls")]
+    jaxprs = [row for row in rows if row[0].endswith("jaxpr differs")]
+    others = [row for row in rows if row not in calls + jaxprs]
+    most = max(calls, key=lambda row: row[1])
+    rows = [
+        ["default: jaxprs that differ", sum(row[1] for row in jaxprs), 0],
+        [f"{most[0]} (the most)", f"{most[1]:.3f}", most[2]],
+        *([title, f"{value:.2f}", bound] for title, value, bound in others),
+    ]
+    return table(["", "measured", "at most"], rows)
 
 
 def transformer() -> str:
@@ -140,7 +191,7 @@ def transformer() -> str:
         for figure, text in measured.items()
     ]
     bench = load("benchmarks.json")["transformer"]
-    fresh, again = (bench[x]["init, median"] for x in ("fresh", "again"))
+    fresh, again = (bench[x]["clock"]["init, best"] for x in ("fresh", "again"))
     return (
         table(["`weight_init`, relative to", *variants.values()], rows)
         + f"\n\nIn a new process, building it with `weight_init` takes {fresh:.1f} "
@@ -160,19 +211,19 @@ def defaults() -> str:
 
     def with_range(case, figure):
         low, high = bench[case][figure]["fork / upstream, range"]
-        return f"{ratio(case, figure, 'fork / upstream')} ({low:.2f} to {high:.2f})"
+        return [ratio(case, figure, "fork / upstream"), f"{low:.2f} to {high:.2f}"]
 
-    rows = [["`import equinox`", with_range("import", "import"), "", ""]]
+    rows = [["`import equinox`", *with_range("import", "import"), "", ""]]
     for layer in times:
         num_calls = bench["default"][f"{layer}, calls"]["fork / upstream"]
         same = "yes" if bench["default"][f"{layer}, jaxpr"]["identical"] else "no"
         rows.append(
-            [f"`{layer}`", with_range("default", layer), f"{num_calls:.3f}", same]
+            [f"`{layer}`", *with_range("default", layer), f"{num_calls:.3f}", same]
         )
     mean = geometric_mean(times.values())
-    rows.append(["all layers, geometric mean", f"{mean:.2f}", "", ""])
+    rows.append(["all layers, geometric mean", f"{mean:.2f}", "", "", ""])
     return table(
-        ["fork ÷ upstream", "time (and its range)", "calls of functions", "same jaxpr"],
+        ["fork ÷ upstream", "time", "range", "calls of functions", "same jaxpr"],
         rows,
     )
 
@@ -183,9 +234,9 @@ def growth() -> str:
     }
     build, again = best["build 1000"], best["reinitialise 1000"]
     return (
-        f"Building 1000 layers takes {build:.2f} seconds once everything is compiled, "
-        f"and `reinitialise` on them {again:.2f} seconds, which is {again / build:.2f} "
-        "times as long."
+        f"Building 1000 layers takes {build:.2f} seconds of CPU time once everything "
+        f"is compiled, and `reinitialise` on them {again:.2f} seconds, which is "
+        f"{again / build:.2f} times as long."
     )
 
 
@@ -208,7 +259,7 @@ def peers() -> str:
 TABLES = {
     "migration.md": [traps],
     "evidence.md": [suite, matrix, distributions, downstream],
-    "benchmarks.md": [machine, transformer, defaults, growth, peers],
+    "benchmarks.md": [machine, promises, transformer, defaults, growth, peers],
     "large-models.md": [transformer],
 }
 

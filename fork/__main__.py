@@ -13,6 +13,7 @@ except ModuleNotFoundError:
 
 from fork.check import check, releases, table
 from fork.edits import COMMITS
+from fork.follow import follow
 from fork.review import CHECKS, review
 from fork.series import SeriesError, write_series
 from fork.sizes import table as table_of_sizes
@@ -102,10 +103,20 @@ def main() -> None:
         "suite",
         parents=[on_copy],
         help="compare the tests of upstream on the fork and on pristine upstream",
-        description="Runs the tests of a checkout on the fork and on the release that "
-        "it is made of, in environments with equal packages. Prints what differs, and "
-        "exits with 1 if anything does.",
+        description="Runs the tests of a checkout on its package, with the edits and "
+        "without them, in environments with equal packages. What fails is run again. "
+        "Prints what differs, and exits with 1 if anything does.",
     )
+    follows = commands.add_parser(
+        "follow",
+        help="try the fork on another release of upstream",
+        description="Proposes the pin of a release, applies the edits to it, and runs "
+        "the tests in a clone of this repository. Prints what is left to look at, and "
+        "exits with 1 if anything fails.",
+    )
+    follows.add_argument("version", metavar="VERSION")
+    follows.add_argument("checkout", metavar="CHECKOUT", type=Path, nargs="?")
+    follows.add_argument("--scratch", metavar="DIR", type=new_folder, required=True)
     args = parser.parse_args()
     try:
         run(args)
@@ -125,6 +136,9 @@ def run(args: argparse.Namespace) -> None:
             sys.exit(1)
     elif args.command == "suite":
         if not compare_suites(args.checkout, args.scratch):
+            sys.exit(1)
+    elif args.command == "follow":
+        if not follow(args.version, args.scratch, args.checkout):
             sys.exit(1)
     elif args.command == "check":
         results = {target: check(target) for target in args.targets or releases()}

@@ -229,13 +229,18 @@ class Edit:
     operations: Sequence[Operation]
 
     def apply(self, module: cst.Module) -> cst.Module:
-        init = new = _init_of(module, self.class_name)
+        try:
+            class_ = _only_definition(module, cst.ClassDef, self.class_name)
+            init = new = _only_definition(class_.body, cst.FunctionDef, "__init__")
+        except CodemodError as e:
+            raise CodemodError(f"{self.class_name}: find its `__init__`: {e}") from None
         for operation in self.operations:
             try:
                 new = operation.apply(new)
             except CodemodError as e:
                 raise CodemodError(f"{self.class_name}: {operation}: {e}") from None
-        return _replace(module, init, new)
+        body = _with(class_.body, init, new)
+        return _with(module, class_, class_.with_changes(body=body))
 
 
 @dataclass(frozen=True)
@@ -263,10 +268,7 @@ def without_functions(source: str, names: Sequence[str]) -> str:
     """Leaves out these functions of a module."""
     module = cst.parse_module(source)
     for name in names:
-        node = _only_node(
-            module, lambda n: isinstance(n, cst.FunctionDef) and n.name.value == name
-        )
-        module = _replace(module, node, cst.RemoveFromParent())
+        module = _with(module, _only_definition(module, cst.FunctionDef, name))
     return module.code
 
 
@@ -360,19 +362,18 @@ def _add_import(module: cst.Module, statement: str) -> cst.Module:
     return module.with_changes(body=body)
 
 
-def _init_of(module: cst.Module, class_name: str) -> cst.FunctionDef:
-    try:
-        class_ = _only_node(
-            module, lambda n: isinstance(n, cst.ClassDef) and n.name.value == class_name
-        )
-        init = _only_node(
-            class_,
-            lambda n: isinstance(n, cst.FunctionDef) and n.name.value == "__init__",
-        )
-    except CodemodError as e:
-        raise CodemodError(f"{class_name}: find its `__init__`: {e}") from None
-    assert isinstance(init, cst.FunctionDef)
-    return init
+def _only_definition(block: Any, kind: type, name: str) -> Any:
+    """The class or function of that name among the statements of a block."""
+    matches = [
+        isinstance(node, kind) and node.name.value == name for node in block.body
+    ]
+    return block.body[_only_index(matches)]
+
+
+def _with(block: Any, old: cst.CSTNode, *new: cst.CSTNode) -> Any:
+    """The block with other statements in the place of one."""
+    body = [x for node in block.body for x in (new if node is old else [node])]
+    return block.with_changes(body=body)
 
 
 def _docstring(function: cst.FunctionDef) -> cst.SimpleString:

@@ -1,6 +1,7 @@
 """Applies the edits to upstream's files: a directory in, a directory or a diff out."""
 
 import difflib
+import functools
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,7 @@ def package_texts(site: Path, version: str) -> dict[str, str]:
     return texts
 
 
+@functools.cache
 def formatted(text: str, path: str) -> str:
     """Formats as upstream does: imports sorted and used, then the formatter."""
     ruff = [sys.executable, "-m", "ruff"]

@@ -21,6 +21,7 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "upstream"
+REQUIREMENTS = ("Requires-Dist", "Requires-Python")
 
 
 class UpstreamError(Exception):
@@ -78,7 +79,7 @@ def digest(site: Path) -> str:
     headers = metadata(site).metadata
     requires = [
         f"{name}: {value}\n"
-        for name in ("Requires-Dist", "Requires-Python")
+        for name in REQUIREMENTS
         for value in sorted(headers.get_all(name, []))
     ]
     text = "".join(requires) + sums(site, package_files(site))
@@ -117,6 +118,19 @@ def from_build_environment(pin: Pin) -> Path:
     return site
 
 
+def fetch(version: str, folder: Path) -> tuple[Path, str]:
+    """Downloads the wheel of a release: its path, and its SHA-256."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    get = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    command = [*pip, *get, f"equinox==={version}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        why = done.stderr.strip().rpartition("\n")[2].removeprefix("ERROR: ")
+        raise UpstreamError(f"cannot download equinox {version}: {why}")
+    [wheel] = folder.glob("*.whl")
+    return wheel, hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+
 def download(
     version: str, cache: Path = CACHE, wheel_digest: str | None = None
 ) -> Path:
@@ -128,15 +142,7 @@ def download(
     if not site.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as tmp:
-            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-            get = ["download", "--no-deps", "--only-binary=:all:", "--dest", tmp]
-            command = [*pip, *get, f"equinox==={version}"]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode != 0:
-                why = done.stderr.strip().rpartition("\n")[2].removeprefix("ERROR: ")
-                raise UpstreamError(f"cannot download equinox {version}: {why}")
-            [wheel] = Path(tmp).glob("*.whl")
-            found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            wheel, found = fetch(version, Path(tmp))
             if wheel_digest not in (None, found):
                 raise UpstreamError(
                     f"{wheel.name} is not the wheel that was pinned: expected SHA-256 "

@@ -104,7 +104,8 @@ def reinitialise(
         Layers that are hidden in a callable that is not a PyTree, such as
         `jax.jit(layer)`, are not found. The running statistics of
         [`equinox.nn.BatchNorm`][] and [`equinox.nn.SpectralNorm`][] remain those of the
-        old weights.
+        old weights. Copies of the model in the same PyTree, such as the moments in the
+        state of an optimiser, are drawn as well: leave them out by `where`.
 
     **Arguments:**
 

@@ -75,9 +75,10 @@ def normalisation(class_name: str, shape: str, after: Sequence[str]) -> Edit:
             InsertAfter(
                 after,
                 """
-                self.weight, self.bias = init_affine(
-                    weight_init, bias_init, key, self.weight, self.bias
-                )
+                if weight_init is not None or bias_init is not None:
+                    self.weight, self.bias = init_affine(
+                        weight_init, bias_init, key, self.weight, self.bias
+                    )
                 """,
             ),
         ],

@@ -1,7 +1,11 @@
-"""Runs `use.py` on the fork and on pristine upstream, and compares the figures."""
+"""Runs `use.py` on the fork and on pristine upstream, and compares the figures.
+
+Also shows what becomes of the arrays of each library's model in `reinitialise`.
+"""
 
 import importlib.metadata
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+RECORDED = ROOT / "docs" / "downstream.json"
 sys.path.insert(0, str(ROOT))
 
 from fork.upstream import environment, pinned, read_pin
@@ -26,19 +31,29 @@ def main():
     pin = read_pin()
     ours, theirs = run(), run(pinned(pin))
     assert ours["equinox"] == pin.fork_version and theirs["equinox"] == pin.version
-    results = {}
-    print(f"\n{'library':12} {'version':10} {'figures':>8}   equal to upstream's")
+    version = importlib.metadata.version
+    about = {"jax": version("jax"), "python": platform.python_version()}
+    recorded = json.loads(RECORDED.read_text("utf-8"))
+    # Those that are not for this Python stay as they were recorded by another.
+    is_current = recorded["equinox"] == ours["equinox"]
+    results = recorded["libraries"] if is_current else {}
+    kinds = ["arrays", "drawn", "left", "refused"]
+    cells = lambda row: " ".join(f"{x:>7}" for x in row)
+    print(f"\n{'library':14} {'version':8} {cells(['figures', 'equal', *kinds])}")
     for name, mine in ours["libraries"].items():
         figures = mine["figures"]
         equal = figures == theirs["libraries"][name]["figures"]
-        version = importlib.metadata.version(name)
-        print(f"{name:12} {version:10} {len(figures):8}   {'yes' if equal else 'NO'}")
-        results[name] = {"version": version, "figures": len(figures), "equal": equal}
-    versions = {"equinox": ours["equinox"], "jax": importlib.metadata.version("jax")}
+        row = {"version": version(name), "figures": len(figures), "equal": equal}
+        row |= about
+        row |= mine["reinitialise"]
+        results[name] = row
+        counts = [len(figures), "yes" if equal else "NO", *map(row.get, kinds)]
+        print(f"{name:14} {row['version']:8} {cells(counts)}")
+        for layer, why in row["messages"].items():
+            print(f"  {layer}: {why}")
     path = ROOT / "build" / "downstream.json"
-    path.write_text(
-        json.dumps({"versions": versions, "libraries": results}, indent=1), "utf-8"
-    )
+    record = {"equinox": ours["equinox"], "libraries": results}
+    path.write_text(json.dumps(record, indent=1), "utf-8")
     print(f"\nwrote {path.relative_to(ROOT)}")
     sys.exit(not all(row["equal"] for row in results.values()))
 

@@ -4,6 +4,7 @@ The figures are the same on the fork and on upstream. On the fork, the layers of
 model of each library are also drawn again, and what that promises is checked.
 """
 
+import inspect
 import json
 import sys
 
@@ -16,6 +17,10 @@ import optax
 
 
 KEY = jr.PRNGKey(0)
+NORMS = (eqx.nn.BatchNorm, eqx.nn.GroupNorm, eqx.nn.LayerNorm, eqx.nn.RMSNorm)
+INITS = {"weight_init", "bias_init"}
+keystr = jax.tree_util.keystr
+is_equinox = lambda layer: type(layer).__module__.startswith("equinox.")
 
 
 def use_lineax():
@@ -142,53 +147,170 @@ def use_jaxnasium():
     return trained, jax.tree.leaves(eqx.filter(trained, eqx.is_inexact_array))
 
 
-def check_reinitialise(name, model):
-    """Zero biases, everything else as it was; and then all weights anew."""
-    layers = []
+def use_pdequinox():
+    from pdequinox.arch import ClassicFNO, ClassicUNet
 
-    def every(path, layer):
-        """Selects the layers of Equinox, and of these also the scales of norms."""
-        if not type(layer).__module__.startswith("equinox."):
-            return False
-        layers.append(path)
-        return {"weight_init": eqx.nn.init.normal(0.5)}
+    fno = ClassicFNO(1, 1, 1, hidden_channels=4, num_modes=4, num_blocks=2, key=KEY)
+    unet = ClassicUNet(1, 1, 1, hidden_channels=4, num_levels=1, key=KEY)
+    x = jnp.linspace(0.0, 2 * jnp.pi, 16, endpoint=False)
+    u = jnp.sin(x + jnp.arange(4.0)[:, None])[:, None]
 
-    def biases_only(path, layer):
-        return bool(every(path, layer))
+    def loss_fn(models):
+        shifted = jnp.roll(u, 1, axis=-1)
+        return sum(jnp.mean((jax.vmap(f)(u) - shifted) ** 2) for f in models)
 
-    def is_kind(kind):
-        keystr = jax.tree_util.keystr
-        is_named = lambda path: getattr(path[-1], "name", "").startswith(kind)
-        return lambda path: is_named(path) and keystr(path[:-1]) in layers
+    return train((fno, unet), loss_fn, 5)
 
-    flatten = lambda tree: jax.tree_util.tree_flatten_with_path(
-        eqx.filter(tree, eqx.is_array)
+
+def use_memax():
+    from memax.equinox.train_utils import (
+        get_residual_memory_models,
+        loss_regress_terminal_output,
     )
 
-    def check(is_drawn, is_new, **kwargs):
-        """Draws one kind of parameter, and nothing else."""
-        new_leaves, new_structure = flatten(eqx.nn.reinitialise(model, **kwargs))
-        again, _ = flatten(eqx.nn.reinitialise(model, **kwargs))
-        old_leaves, structure = flatten(model)
-        assert new_structure == structure
-        assert all(np.array_equal(x, y) for (_, x), (_, y) in zip(new_leaves, again))
-        num_drawn = 0
-        for (path, old), (_, new) in zip(old_leaves, new_leaves, strict=True):
-            assert old.shape == new.shape and old.dtype == new.dtype
-            assert is_new(old, new) if is_drawn(path) else np.array_equal(old, new), (
-                path
-            )
-            num_drawn += is_drawn(path)
-        assert num_drawn > 0
-        return num_drawn
+    names = ["LRU", "S6", "FFM", "NMax"]
+    models = get_residual_memory_models(3, 8, 1, num_layers=1, models=names, key=KEY)
+    x = jr.normal(KEY, (4, 6, 3))
 
-    key = jr.PRNGKey(1)
-    is_zero = lambda old, new: not np.any(new)
-    zeros = dict(bias_init=eqx.nn.init.zeros, select=biases_only, key=key)
-    biases = check(is_kind("bias"), is_zero, **zeros)
-    differs = lambda old, new: not np.array_equal(old, new)
-    weights = check(is_kind("weight"), differs, select=every, key=key)
-    print(f"{name}: {biases} biases zero, {weights} weights drawn", file=sys.stderr)
+    def loss_fn(models):
+        loss_of = lambda f: loss_regress_terminal_output(f, x, x[:, 0, :1], KEY)[0]
+        return sum(map(loss_of, models.values()))
+
+    return train(models, loss_fn, 3)
+
+
+if sys.version_info >= (3, 12):
+
+    def use_klax():
+        import klax
+
+        mlp = klax.nn.MLP(2, 1, [8], weight_wrap=klax.NonNegative, key=KEY)
+        ficnn = klax.nn.FICNN(2, 1, [8, 8], key=KEY)
+        spd = klax.nn.ConstantSPDMatrix(2, key=KEY)
+        x = jr.normal(KEY, (32, 2))
+
+        def loss_fn(models):
+            mlp, ficnn, spd = klax.finalize(models)
+            error = lambda x: mlp(x) + ficnn(x) + x @ spd(x) @ x - jnp.sum(x**2)
+            return jnp.mean(jax.vmap(error)(x) ** 2)
+
+        return train((mlp, ficnn, spd), loss_fn, 5)
+
+else:
+
+    def use_megalodon_jax():
+        from megalodon_jax import MegalodonConfig, MegalodonForCausalLM
+
+        config = MegalodonConfig(
+            vocab_size=16,
+            model_dim=16,
+            num_layers=2,
+            z_dim=8,
+            value_dim=16,
+            ffn_hidden_dim=16,
+            cema_ndim=4,
+            chunk_size=8,
+            norm_num_groups=4,
+        )
+        model = MegalodonForCausalLM(config, key=KEY)
+        tokens = jr.randint(KEY, (2, 8), 0, 16)
+        return train(model, lambda m: m.compute_loss(tokens, tokens), 3)
+
+
+def holder(path):
+    """The layer that holds an array as a weight or a bias, if so: its path, the kind,
+    and whether the array is in a box."""
+    is_boxed = False
+    for i, entry in reversed(list(enumerate(path))):
+        if isinstance(entry, jax.tree_util.GetAttrKey):
+            for kind in ("weight", "bias"):
+                # A box counts only by the very name.
+                if entry.name == kind or (entry.name.startswith(kind) and not is_boxed):
+                    return keystr(path[:i]), kind, is_boxed
+            is_boxed = True
+    return None
+
+
+def expect(arrays, held, layers):
+    """The arrays that a plain call has to draw, and to refuse, by their paths.
+
+    No model has a `WeightNorm`, whose `g` follows its weight, or a layer that takes an
+    initialiser for an array of another name."""
+    assert layers.keys() == {name for name, _, _ in held.values()}
+    drawn, refused = set(), set()
+    for path, (name, kind, is_boxed) in held.items():
+        layer = layers[name]
+        arguments = inspect.signature(type(layer)).parameters
+        is_norm = isinstance(layer, NORMS) or arrays[path].ndim < 2
+        is_scale = kind == "weight" and is_norm
+        lacks_init = not is_scale and f"{kind}_init" not in arguments
+        # Without initialisers, the constructor is not called.
+        is_made = not INITS.isdisjoint(arguments) and not is_equinox(layer)
+        others = arguments.keys() - INITS - {"key", "dtype"}
+        is_lost = is_made and not all(hasattr(layer, x) for x in others)
+        if is_boxed or lacks_init or is_lost:
+            refused.add(name)
+        elif not is_scale:
+            drawn.add(path)
+    # A layer is refused as a whole.
+    refused = {path for path, (name, _, _) in held.items() if name in refused}
+    return drawn - refused, refused
+
+
+def check_reinitialise(model):
+    """Draws each layer alone, then all together, and counts what becomes of each array:
+    drawn, left as it was, or refused in an error."""
+    flatten = lambda tree: dict(
+        jax.tree_util.tree_flatten_with_path(eqx.filter(tree, eqx.is_array))[0]
+    )
+    arrays, layers = flatten(model), {}
+    held = {path: found for path in arrays if (found := holder(path))}
+    bits = lambda x: (x.shape, x.dtype, np.asarray(x).tobytes())
+    old = {path: bits(x) for path, x in arrays.items()}
+    normal = eqx.nn.init.normal(0.5)
+
+    def draw(select=None, weight_init=normal):
+        """What is drawn, by its path, and the message of an error."""
+        inits = dict(weight_init=weight_init, bias_init=normal)
+        try:
+            new = eqx.nn.reinitialise(model, **inits, select=select, key=jr.PRNGKey(1))
+        except ValueError as e:
+            message = str(e)
+            return {}, "" if message.startswith("Nothing was drawn") else message
+        assert jax.tree.structure(new) == jax.tree.structure(model)
+        new = {path: bits(x) for path, x in flatten(new).items()}
+        assert all(new[path][:2] == old[path][:2] for path in old)
+        return {path: x for path, x in new.items() if x != old[path]}, ""
+
+    def draws_nothing(path, layer):
+        layers[path] = layer
+
+    assert draw(draws_nothing) == ({}, "")
+    drawn, refused, messages = {}, set(), {}
+    for name, layer in layers.items():
+        own = {path for path in held if held[path][0] == name}
+        new, message = draw(lambda path, _: path == name)
+        assert new.keys() <= own
+        drawn |= new
+        if message:
+            kind = f"{type(layer).__module__}.{type(layer).__qualname__}"
+            begin = f"Cannot draw `{kind}` at `{name or '(root)'}`: "
+            assert message.startswith(begin)
+            why, _, _ = message.removeprefix(begin).partition(". (To leave it")
+            assert messages.setdefault(kind, why) == why
+            refused |= own
+    assert (drawn.keys(), refused) == expect(arrays, held, layers)
+    names = {held[path][0] for path in refused}
+    others = lambda path, _: path not in names
+    biases = {path: x for path, x in drawn.items() if held[path][1] == "bias"}
+    assert draw(others) == draw(others) == (drawn, "")
+    assert draw(others, weight_init=None) == (biases, "")
+    _, message = draw()
+    assert any(f"`{kind}`" in message for kind in messages) == bool(messages)
+    left = arrays.keys() - drawn.keys() - refused
+    assert len(arrays) == len(drawn) + len(left) + len(refused)
+    counts = dict(drawn=len(drawn), left=len(left), refused=len(refused))
+    return {"arrays": len(arrays), **counts, "messages": messages}
 
 
 def main():
@@ -201,7 +323,7 @@ def main():
             assert np.isfinite(flat).all() and len(flat) > 0
             results[library] = {"figures": flat.astype(np.float64).tolist()}
             if hasattr(eqx.nn, "reinitialise"):
-                check_reinitialise(library, model)
+                results[library]["reinitialise"] = check_reinitialise(model)
     print(json.dumps({"equinox": eqx.__version__, "libraries": results}))
 
 

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
+from benchmarks.bench import bounds
 from docs import pictures, tables
 from fork.edits import COMMITS
 from fork.upstream import environment, ROOT
@@ -247,14 +248,32 @@ def test_figures_of_readme():
     assert "and about two thirds of the memory" in text
     assert abs(ratio("peak memory", "tree_at") - 2 / 3) < 0.05
     assert (
-        "takes as much memory as with `weight_init`, which then takes about 1.2" in text
+        "takes as much memory as with `weight_init`, which then takes about 1.1" in text
     )
     assert abs(ratio("peak memory", "eval_shape") - 1) < 0.1
-    assert round(ratio("fresh", "eval_shape"), 1) == 1.2
-    assert "`weight_init` takes about 1.3 times as long as `tree_at`" in text
-    assert round(ratio("all three", "tree_at"), 1) == 1.3
-    suite, libraries = load("suite"), load("downstream")["libraries"]
-    assert f"all {suite['num_tests']} of upstream's own tests" in text
-    assert not suite["differs"]
-    assert "seven libraries" in text and len(libraries) == 7
+    assert round(ratio("fresh", "eval_shape"), 1) == 1.1
+    assert "`weight_init` takes about 1.1 times as long as `tree_at`" in text
+    assert round(ratio("all three", "tree_at"), 1) == 1.1
+    suites, libraries = load("suite"), load("downstream")["libraries"]
+    number = suites["v0.13.8, Python 3.11"]["num_tests"]
+    assert f"all {number} of upstream's own tests" in text
+    assert not any(suite["differs"] for suite in suites.values())
+    assert "eleven libraries" in text and len(libraries) == 11
     assert all(library["equal"] for library in libraries.values())
+
+
+def test_versions_of_readme():
+    rows = tables.load("matrix.json")["rows"].values()
+    minor = lambda version: tuple(map(int, version.split(".")[:2]))
+    pythons = sorted(minor(row["python"]) for row in rows)
+    jaxs = sorted((minor(row["jax"]), row["jax"]) for row in rows)
+    claim = "Python {}.{} to {}.{}, and with JAX from {} to {}.{}"
+    claim = claim.format(*pythons[0], *pythons[-1], jaxs[0][1], *jaxs[-1][0])
+    assert claim in " ".join(TEXTS["README.md"].split())
+    assert not any("failed" in row["result"] for row in rows)
+
+
+def test_promises():
+    # Of the figures that are shown. `make bench --judge` says so of new ones.
+    for title, value, bound in bounds(tables.load("benchmarks.json")):
+        assert value <= bound, title

@@ -4,37 +4,24 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 from fork.upstream import pinned, read_pin
-from test_wheel import clean_copy, run
+from test_wheel import BUILD_HERE, clean_copy
 
 
 PIN = read_pin()
 
 
-@pytest.fixture(scope="module")
-def env(tmp_path_factory):
-    """In which nothing is fetched any more: the build environment is this one."""
-    tools = tmp_path_factory.mktemp("tools")
-    install = [sys.executable, "-m", "pip", "install", "-q", "--target", tools]
-    run(*install, "hatchling==1.33.0")
-    path = os.pathsep.join(map(str, (pinned(PIN), tools)))
-    return dict(os.environ, PYTHONPATH=path, PIP_NO_INDEX="1")
-
-
 @pytest.fixture
-def start(env, tmp_path):
+def start(build_env, tmp_path):
     project = clean_copy(tmp_path / "project")
 
     def start(dest, **kwargs):
-        build = ["-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]
-        build += ["--outdir", dest]
-        command = [sys.executable, *map(str, build), str(project)]
+        command = [*map(str, [*BUILD_HERE, "--wheel", "--outdir", dest, project])]
         pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return subprocess.Popen(command, env=env | kwargs, **pipe)  # pyright: ignore
+        return subprocess.Popen(command, env=build_env | kwargs, **pipe)  # pyright: ignore
 
     return start
 
@@ -59,7 +46,7 @@ def test_interrupted_and_two_at_once(start, tmp_path):
     assert all(x.read_bytes() == first for x in (tmp_path / "0").glob("*.whl"))
 
 
-def test_other_version_in_build_environment(start, env, tmp_path):
+def test_other_version_in_build_environment(start, build_env, tmp_path):
     other = tmp_path / "site"
     shutil.copytree(pinned(PIN), other)
     info = f"equinox-{PIN.version}.dist-info"
@@ -69,6 +56,6 @@ def test_other_version_in_build_environment(start, env, tmp_path):
         f"Version: {PIN.version}", "Version: 0.13.7"
     )
     metadata.write_text(text, "utf-8")
-    path = os.pathsep.join([str(other), env["PYTHONPATH"]])
+    path = os.pathsep.join([str(other), build_env["PYTHONPATH"]])
     out, _ = start(tmp_path / "out", PYTHONPATH=path).communicate()
     assert "has equinox 0.13.7" in out and f"install equinox==={PIN.version}" in out

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,9 @@ from fork.upstream import metadata, package_files, pinned, read_pin, ROOT
 
 
 PIN = read_pin()
+BUILD = [sys.executable, "-m", "build"]
+# With `build_env`.
+BUILD_HERE = [*BUILD, "--no-isolation", "--skip-dependency-check"]
 
 
 def run(*command, **kwargs):
@@ -44,7 +46,7 @@ def project(tmp_path_factory):
 def dist(project, tmp_path_factory):
     # Builds the source distribution, and from that the wheel.
     dist = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", dist, project)
+    run(*BUILD, "--outdir", dist, project)
     return dist
 
 
@@ -86,7 +88,7 @@ def test_metadata_is_that_of_upstream(wheel):
     assert f"Version: {PIN.fork_version}" in ours
 
 
-def test_builds_are_identical(dist, tmp_path):
+def test_builds_are_identical(dist, build_env, tmp_path):
     # The wheel not by way of the source distribution, and everything else different.
     project = clean_copy(tmp_path / "with a space, and ümlauts")
     # With what a run of the tests leaves behind, and a file that belongs to nobody.
@@ -96,10 +98,10 @@ def test_builds_are_identical(dist, tmp_path):
         (project / name).write_text("not part of it", "utf-8")
     for path in (*project.rglob("*"), project):
         path.chmod(path.stat().st_mode & ~0o222)
-    env = dict(os.environ, TZ="Asia/Kathmandu")
+    env = dict(build_env, TZ="Asia/Kathmandu")
     env.pop("HOME", None)
-    build = [sys.executable, "-m", "build", "--outdir", tmp_path, project]
-    run(*build, "--sdist", "--wheel", env=env, umask=0o077)
+    build = [*BUILD_HERE, "--sdist", "--wheel", "--outdir", tmp_path, project]
+    run(*build, env=env, umask=0o077)
     for first in dist.iterdir():
         second = tmp_path / first.name
         a, b = (hashlib.sha256(p.read_bytes()).hexdigest() for p in (first, second))
@@ -169,14 +171,15 @@ def test_editable_install(tmp_path):
     assert done.returncode == 2 and "run `make tree`" in done.stdout + done.stderr
 
 
-def test_other_upstream_is_refused(tmp_path):
+def test_other_upstream_is_refused(build_env, tmp_path):
     project = clean_copy(tmp_path / "project")
     pyproject = project / "pyproject.toml"
     text = pyproject.read_text("utf-8")
-    build = [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, project]
+    build = ["--wheel", "--outdir", tmp_path, project]
 
     pyproject.write_text(text.replace(PIN.digest, "0" * 64), "utf-8")
-    done = subprocess.run(build, capture_output=True, text=True)
+    here = [*BUILD_HERE, *build]
+    done = subprocess.run(here, env=build_env, capture_output=True, text=True)
     assert done.returncode != 0
     assert (
         f"expected SHA-256 {'0' * 64}, found {PIN.digest}" in done.stdout + done.stderr
@@ -185,7 +188,7 @@ def test_other_upstream_is_refused(tmp_path):
     pyproject.write_text(
         text.replace(f"equinox==={PIN.version}", "equinox===0.13.7"), "utf-8"
     )
-    done = subprocess.run(build, capture_output=True, text=True)
+    done = subprocess.run([*BUILD, *build], capture_output=True, text=True)
     assert done.returncode != 0
     assert f"expected SHA-256 {PIN.digest}" in done.stdout + done.stderr
     assert not list(tmp_path.glob("*.whl"))

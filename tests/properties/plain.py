@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 # The default of newer versions of JAX.
 jax.config.update("jax_threefry_partitionable", True)
+jax.config.update("jax_disable_most_optimizations", True)  # To compile faster.
 
 init = eqx.nn.init
 both = dict(weight_init=init.he_normal(), bias_init=init.zeros)

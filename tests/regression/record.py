@@ -23,6 +23,8 @@ import jax.tree_util as jtu
 import numpy as np
 
 
+# The programs are the same, as their jaxprs show, and so need not be optimised.
+jax.config.update("jax_disable_most_optimizations", True)
 NN = eqx.nn
 # For all of these but 1, the last bits of `sqrt(1 / hidden)` and `1 / sqrt(hidden)`
 # differ (before they are rounded to single precision).
@@ -140,7 +142,9 @@ def describe_transformed(make, key, with_jit):
         "eval_shape": [str(x) for x in shapes],
     }
     if with_jit:
+        jax.config.update("jax_disable_most_optimizations", False)
         out["jit"] = describe_arrays(jax.jit(params)(key))
+        jax.config.update("jax_disable_most_optimizations", True)
     return out
 
 

@@ -1,0 +1,46 @@
+"""What is proposed for another release of upstream, and what is said of it."""
+
+import shutil
+
+from fork.follow import follow, repinned, report
+from fork.upstream import Pin, pinned, read_pin, ROOT
+
+
+def test_new_pin(tmp_path):
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    new = repinned(text, "1.2.3", "a" * 64, "b" * 64)
+    (tmp_path / "pyproject.toml").write_text(new, "utf-8")
+    assert read_pin(tmp_path) == Pin("1.2.3", "a" * 64, "b" * 64, 1)
+    changed = [x for x, y in zip(text.splitlines(), new.splitlines()) if x != y]
+    assert len(changed) == 4
+
+
+def test_what_to_look_at(tmp_path):
+    old, new = pinned(read_pin()), tmp_path / "new"
+    assert report(old, old) == []
+    shutil.copytree(old, new)
+    nn = new / "equinox" / "nn"
+    (nn / "_new.py").write_text("x = 1\n", "utf-8")
+    (nn / "_pool.py").unlink()
+    for name in ("_dropout.py", "_linear.py"):
+        with (nn / name).open("a", encoding="utf-8") as file:
+            file.write("x = 1\n")
+    (new / "equinox" / "_tree.py").write_text("", "utf-8")
+    [metadata] = new.glob("*.dist-info/METADATA")
+    text = metadata.read_text("utf-8")
+    lines = [x for x in text.splitlines() if x.startswith("Requires-Dist: wadler")]
+    metadata.write_text(text.replace(lines[0], "Requires-Dist: other"), "utf-8")
+    assert report(old, new) == [
+        "equinox/nn/_dropout.py: changed",
+        "equinox/nn/_linear.py: changed (edited)",
+        "equinox/nn/_new.py: new",
+        "equinox/nn/_pool.py: gone",
+        f"no longer {lines[0]}",
+        "now Requires-Dist: other",
+    ]
+
+
+def test_stops_at_an_edit_that_does_not_apply(tmp_path, capsys):
+    assert not follow("0.13.4", tmp_path / "scratch")
+    assert "equinox 0.13.4: equinox/nn/_mlp.py: " in capsys.readouterr().out
+    assert not (tmp_path / "scratch").exists()
