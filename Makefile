@@ -100,10 +100,10 @@ pr: $(VENV)/test
 	$(BIN)/python -m fork review "$(CHECKOUT)" --scratch build/pr \
 		$(if $(CHECKS),--checks $(CHECKS))
 
-# What was interrupted, or is of the same commit, is resumed.
+# Resumes an interrupted run of the same commit.
 matrix: python
 	$(PYTHON) tests/matrix.py $(PYTHONS)
-	$(call record,build/matrix/matrix.json)
+	$(if $(PYTHONS),,$(call record,build/matrix/matrix.json))
 
 upstream-suite: $(VENV)/test
 	@test -n "$(CHECKOUT)" || { echo "usage: make upstream-suite CHECKOUT=..." >&2; exit 2; }
@@ -117,7 +117,7 @@ check: $(VENV)/test
 follow: $(VENV)/test
 	@test -n "$(VERSION)" || { echo "usage: make follow VERSION=... [CHECKOUT=...]" >&2; exit 2; }
 	rm -rf build/follow
-	$(BIN)/python -m fork follow $(VERSION) $(CHECKOUT) --scratch build/follow
+	$(BIN)/python -m fork follow "$(VERSION)" $(if $(CHECKOUT),"$(CHECKOUT)") --scratch build/follow
 
 # The page shows a run of all cases.
 ifndef CASES

@@ -2,8 +2,8 @@
 
 Each measurement is a process of its own, and those that are compared take turns. Prints
 ratios, and writes them to a JSON file together with the machine and the versions. They
-are those of CPU time (of user and system), best against best: by the clock, the same
-ratio varies from run to run. Says what was past its bound, and what is mere noise.
+are those of CPU time (of user and system), best against best, which other load
+disturbs less than the clock. Says which are past their bounds, and which too noisy.
 
 - `import`: `import equinox`, against pristine upstream.
 - `default`: every layer without the new arguments, against pristine upstream. The
@@ -37,7 +37,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NUM_BLOCKS, NUM_HEADS, SIZE, HIDDEN_SIZE = 12, 12, 768, 3072
 STDDEV = 0.02
-# Of CPU time between the median and the best of the runs, for a figure to be trusted.
+# By how much the median of the runs may exceed the best, for a figure to be trusted.
 MAX_SPREAD = 0.1
 
 
@@ -506,7 +506,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from fork.upstream import environment, pinned, read_pin, UpstreamError
 
-    results = {"machine": machine(), "runs": args.runs}
+    results = {"machine": machine(), "runs": args.runs, "time": "CPU"}
     try:
         upstream = pinned(read_pin())
         compileall.compile_dir(upstream, quiet=1)  # As pip has done with the fork.
@@ -534,7 +534,6 @@ def main() -> None:
         show(case, results[case])
         args.output.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     print(f"\nwrote {args.output}")
-    judge(results)
 
 
 if __name__ == "__main__":

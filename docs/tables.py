@@ -46,7 +46,7 @@ def traps() -> str:
 
 def suite() -> str:
     say = lambda counts: ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
-    runs = load("suite.json").values()
+    runs = load("suite.json")["runs"].values()
     rows = [
         [f"`{x['commit']}`", x["python"], x["jax"], *map(say, x["counts"].values())]
         for x in runs
@@ -54,32 +54,35 @@ def suite() -> str:
     kinds = {
         "differs": "Different on the fork and on upstream",
         "fails on both": "Failed on both, also when run again",
-        "passed when run again": "Failed on one of them, and passed when run again",
+        "passed when run again": "Failed at first, and passed when run again",
+        "skipped on both": "Skipped on both",
     }
     lists = []
     for kind, title in kinds.items():
-        names = {
-            name: f"`{x['commit']}`, {x['python']}" for x in runs for name in x[kind]
-        }
-        where = [f"- `{name}` ({place})" for name, place in names.items()]
-        lists.append(
-            "\n".join([f"{title}: {'' if where else 'none.'}".strip(), "", *where])
-        )
+        where = {}
+        for run in runs:
+            for name in run[kind]:
+                place = f"`{run['commit']}` on {run['python']}"
+                if kind == "differs":
+                    place += f": {' and '.join(run[kind][name])}"
+                where.setdefault(name, []).append(place)
+        lines = [f"- `{name}` ({', '.join(x)})" for name, x in where.items()]
+        lists.append(f"{title}:\n\n" + "\n".join(lines) if lines else f"{title}: none.")
     head = ["checkout", "Python", "JAX", "on the fork", "on upstream"]
-    return "\n\n".join([table(head, rows, 5), *map(str.strip, lists)])
+    return "\n\n".join([table(head, rows, 5), *lists])
 
 
 def matrix() -> str:
     matrix = load("matrix.json")
     rows = [
-        [row["python"], row["jax"], row["result"]] for row in matrix["rows"].values()
+        [row["python"], row["jax"], row["result"]]
+        for _, row in sorted(matrix["rows"].items())
     ]
-    missing = [f"- {name}: {why}." for name, why in matrix["missing"].items()]
-    return (
-        table(["Python", "JAX", "`make test`"], rows, 3)
-        + f"\n\nAll of commit `{matrix['commit']}`. Not run:\n\n"
-        + "\n".join(missing)
-    )
+    text = table(["Python", "JAX", "`make test`"], rows, 3)
+    text += f"\n\nAll of commit `{matrix['commit']}`."
+    if missing := matrix["missing"]:
+        text += " Not run:\n\n"
+    return text + "\n".join(f"- {name}: {why}." for name, why in missing.items())
 
 
 def distributions() -> str:
@@ -149,8 +152,8 @@ def machine() -> str:
         f"equinox {machine['equinox']}. Each figure comes from {bench['runs']} "
         "processes for each variant (for `import equinox`, from four times as many), "
         "run in turn. A ratio is that of CPU time, of user and system, the best "
-        "against the best; in brackets, it is by the clock. The load of the machine "
-        f"was at most {max(bench['load'].values()):.2f}."
+        "against the best; in brackets, it is by the clock, which other load disturbs "
+        f"more. The load of the machine was at most {max(bench['load'].values()):.2f}."
     )
     if reasons := noise(bench):
         text += " Too noisy to be trusted:\n\n"
@@ -195,7 +198,7 @@ def transformer() -> str:
     return (
         table(["`weight_init`, relative to", *variants.values()], rows)
         + f"\n\nIn a new process, building it with `weight_init` takes {fresh:.1f} "
-        f"seconds, and {again:.1f} seconds when everything is compiled."
+        f"seconds by the clock, and {again:.1f} seconds when everything is compiled."
     )
 
 

@@ -1,5 +1,6 @@
 """Follows a release of upstream: does what a machine can, and says what is left."""
 
+import datetime
 import difflib
 import os
 import re
@@ -23,23 +24,47 @@ from fork.upstream import (
     read_pin,
     REQUIREMENTS,
     ROOT,
+    UpstreamError,
 )
 
 
-COMMANDS = ("lint", "test", "downstream")
+def repin(project: Path, version: str, contents: str, wheel: str) -> None:
+    """Pins another release in a copy of this repository, as the first revision."""
+    old = read_pin(project)
+    new = f"{version}+init.1"
+    today = datetime.date.today().isoformat()
+    section = f"## [{new}] - {today}\n\n- Follows Equinox {version}.\n\n"
+    for path, replacements in {
+        "pyproject.toml": {
+            f"equinox==={old.version} ;": f"equinox==={version} ;",
+            old.digest: contents,
+            old.wheel_digest: wheel,
+            f"\nrevision = {old.revision}\n": "\nrevision = 1\n",
+        },
+        ".github/build.in": {f"equinox==={old.version}": f"equinox==={version}"},
+        "CHANGELOG.md": {
+            f"## [{old.fork_version}]": f"{section}## [{old.fork_version}]"
+        },
+    }.items():
+        text = (project / path).read_text("utf-8")
+        for before, after in replacements.items():
+            assert text.count(before) == 1, (path, before)
+            text = text.replace(before, after)
+        (project / path).write_text(text, "utf-8")
 
 
-def repinned(text: str, version: str, contents: str, wheel: str) -> str:
-    """`pyproject.toml` with another pin, as the first revision of the fork of it."""
-    for pattern, new in (
-        (r'(?<="equinox===)[\w.]+', version),
-        (r'(?<=^upstream-wheel-sha256 = ")\w+', wheel),
-        (r'(?<=^upstream-sha256 = ")\w+', contents),
-        (r"(?<=^revision = )\d+", "1"),
-    ):
-        text, count = re.subn(pattern, new, text, flags=re.MULTILINE)
-        assert count == 1, pattern
-    return text
+def run_make(project: Path, target: str, log: Path) -> bool:
+    """Runs a target in a copy of this repository, and says how it came out."""
+    make = ["make", target, f"PYTHON={sys.executable}", "VENV=.venv"]
+    # Not as part of the `make` that called us.
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    with log.open("w", encoding="utf-8") as file:
+        done = subprocess.run(make, cwd=project, env=env, stdout=file, stderr=file)
+    passed = done.returncode == 0
+    failed = re.findall(r"^(?:FAILED|ERROR) .*", log.read_text("utf-8"), re.MULTILINE)
+    says = f"{'pass' if passed else 'FAIL'}  make {target}, see {log}"
+    print(says, *failed, sep="\n      ", flush=True)
+    return passed
 
 
 def changes(old: Path, new: Path, paths: list[str]) -> str:
@@ -80,6 +105,8 @@ def follow(version: str, scratch: Path, checkout: Path | None = None) -> bool:
     `scratch` is made anew. It holds the proposed change, what changed upstream, a clone
     of this repository with the change made, and a log of each command in there.
     """
+    if git(ROOT, "status", "--porcelain", "--untracked-files=no"):
+        raise UpstreamError("there are uncommitted changes, which would not be tried")
     errors = check(version)
     print(table({version: errors}), flush=True)
     if any(errors):
@@ -90,38 +117,27 @@ def follow(version: str, scratch: Path, checkout: Path | None = None) -> bool:
     scratch.mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=scratch) as tmp:
         _, wheel = fetch(version, Path(tmp))
-    project, patch = scratch / "project", scratch / "pin.patch"
-    git(ROOT, "clone", "--quiet", str(ROOT), str(project.resolve()))
-    pyproject = project / "pyproject.toml"
-    text = repinned(pyproject.read_text("utf-8"), version, digest(new), wheel)
-    pyproject.write_text(text, "utf-8")
-    patch.write_text(git(project, "diff"), "utf-8")
-    print(f"\nthe new pin, in {patch}:\n\n{patch.read_text('utf-8')}", flush=True)
-
-    passed = True
-    for command in COMMANDS:
-        log = scratch / f"{command}.txt"
-        make = ["make", command, f"PYTHON={sys.executable}", "VENV=.venv"]
-        # Not as part of the `make` that called us.
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFL"))}
-        with log.open("w", encoding="utf-8") as file:
-            done = subprocess.run(make, cwd=project, env=env, stdout=file, stderr=file)
-        failed = re.findall(r"^(?:FAILED|ERROR) .*", log.read_text("utf-8"), re.M)
-        passed &= done.returncode == 0
-        says = "pass" if done.returncode == 0 else "FAIL"
-        print(f"{says}  make {command}, see {log}", *failed, sep="\n      ", flush=True)
-    if checkout is not None:
-        passed &= compare_suites(checkout, scratch / "suite")
 
     diff = scratch / "upstream.diff"
     paths = sorted({p.as_posix() for x in (old, new) for p in package_files(x)})
     diff.write_text(changes(old, new, paths), "utf-8")
-    names = git(ROOT, "grep", "--line-number", "--fixed-strings", pin.version)
     print(f"\nto look at, from {pin.version} to {version}, in {diff}:")
     for line in report(old, new) or ["nothing that concerns layers"]:
         print(f"- {line}")
-    print(f"\nto change, as it names {pin.version}:")
+    print(f"\nwhere {pin.version} is named:")
+    names = git(ROOT, "grep", "--line-number", "--fixed-strings", pin.version)
     for line in names.splitlines():
         print(f"- {':'.join(line.split(':')[:2])}")
-    print(f"\nto make the change: git apply {shlex.quote(str(patch))}")
+
+    project, patch = scratch / "project", scratch / "pin.patch"
+    git(ROOT, "clone", "--quiet", str(ROOT), str(project))
+    repin(project, version, digest(new), wheel)
+    print("\nwith the new pin:", flush=True)
+    passed = run_make(project, "lock", scratch / "lock.txt")
+    patch.write_text(git(project, "diff"), "utf-8")
+    for target in ("lint", "test", "downstream"):
+        passed &= run_make(project, target, scratch / f"{target}.txt")
+    if checkout is not None:
+        passed &= compare_suites(checkout, scratch / "suite")
+    print(f"\nto pin it: git apply {shlex.quote(str(patch))}")
     return passed

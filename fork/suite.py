@@ -10,10 +10,10 @@ from pathlib import Path
 
 from fork.series import git
 from fork.tree import write_tree
-from fork.upstream import environment, ROOT, UpstreamError
+from fork.upstream import environment, read_pin, ROOT, UpstreamError
 
 
-# What failed is run so often in all: some tests of upstream's are about the clock.
+# Failing tests are run up to so many times: some of upstream's measure time.
 NUM_TRIES = 3
 FILES = ["pyproject.toml", "README.md", "LICENSE"]  # Which an installation needs.
 
@@ -39,7 +39,7 @@ def last(tries: list[dict[str, str]]) -> dict[str, str]:
 
 
 def compare(ours: list[dict[str, str]], theirs: list[dict[str, str]]) -> dict:
-    """What came out otherwise, what is bad on both, and what only failed at first.
+    """What differs, what is bad or skipped on both, and what only failed at first.
 
     Each is of one package: the outcomes of all tests, and then of those that were run
     again.
@@ -50,12 +50,13 @@ def compare(ours: list[dict[str, str]], theirs: list[dict[str, str]]) -> dict:
     passed_again = lambda tries: [
         name
         for name, x in last(tries).items()
-        if is_bad(tries[0][name]) and not is_bad(x)
+        if is_bad(tries[0].get(name, "passed")) and not is_bad(x)
     ]
     return {
         "differs": {name: pair(name) for name in names if len(set(pair(name))) == 2},
         "fails on both": [n for n in names if all(map(is_bad, pair(n)))],
         "passed when run again": sorted({*passed_again(ours), *passed_again(theirs)}),
+        "skipped on both": [n for n in names if pair(n) == ["skipped"] * 2],
     }
 
 
@@ -112,6 +113,8 @@ def run_tests(python: str, folder: Path) -> list[dict[str, str]]:
         tries.append(found)
         if not any(map(is_bad, found.values())):
             break
+    if "error" in last(tries).values():
+        raise UpstreamError(f"some tests could not be set up, see {folder}")
     return tries
 
 
@@ -141,9 +144,11 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
         line.split("==") for line in (scratch / "frozen").read_text("utf-8").split()
     )
     # Beside what was recorded of other checkouts, and by other Pythons.
+    fork_version = read_pin().fork_version
     recorded = json.loads((ROOT / "docs" / "suite.json").read_text("utf-8"))
+    runs = recorded["runs"] if recorded["fork"] == fork_version else {}
     major, minor, *_ = sys.version_info
-    recorded[f"{commit}, Python {major}.{minor}"] = dict(
+    runs[f"{commit}, Python {major}.{minor}"] = dict(
         commit=commit,
         python=sys.version.split()[0],
         jax=versions["jax"],
@@ -151,6 +156,6 @@ def compare_suites(checkout: Path, scratch: Path) -> bool:
         counts=counts,
         **found,
     )
-    text = json.dumps(recorded, indent=1) + "\n"
+    text = json.dumps({"fork": fork_version, "runs": runs}, indent=1) + "\n"
     (scratch / "suite.json").write_text(text, "utf-8")
     return not found["differs"]

@@ -22,22 +22,6 @@ def pytest_sessionstart():
         pytest.exit("`build/tree` was made from other edits: run `make tree`", 2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def optimisations(request):
-    """Without most of what XLA does to a program, it takes half as long to compile.
-
-    It is left out where all that is looked at is the same without it.
-    """
-    is_left_out = request.path.parent.name == "properties"
-    if is_left_out:
-        jax.config.update("jax_disable_most_optimizations", True)
-        jax.clear_caches()
-    yield
-    if is_left_out:
-        jax.config.update("jax_disable_most_optimizations", False)
-        jax.clear_caches()
-
-
 @pytest.fixture
 def getkey():
     # Imported late, so that the types of Equinox are checked from here on.

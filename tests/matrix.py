@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "matrix"
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 OLDEST = "0.4.38"
-# Of this Python on, there is no JAX that is as old.
+# That JAX was not built for this Python.
 TOO_NEW = "3.14"
 
 
@@ -30,6 +30,7 @@ def run(clone, version, is_oldest):
     """One row: the versions, and the last line of pytest."""
     name = f"{version}-{'oldest' if is_oldest else 'newest'}"
     venv, log = FOLDER / name, FOLDER / f"{name}.txt"
+    shutil.rmtree(venv, ignore_errors=True)
     # Not as part of the `make` that called us.
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     if is_oldest:
@@ -48,38 +49,41 @@ def run(clone, version, is_oldest):
     return {"python": python, "jax": jax, "result": summaries[-1]}
 
 
+def all_passed(row):
+    return re.fullmatch(r"\d+ passed in .*", row["result"]) is not None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pythons", nargs="*", default=PYTHONS, metavar="VERSION")
     pythons = parser.parse_args().pythons
-    if output("git", "status", "--porcelain", "--untracked-files=no"):
-        sys.exit("error: there are uncommitted changes, and the table names a commit")
     commit = output("git", "rev-parse", "--short=9", "HEAD")
     FOLDER.mkdir(parents=True, exist_ok=True)
     path, clone = FOLDER / "matrix.json", FOLDER / "clone"
     results = json.loads(path.read_text("utf-8")) if path.exists() else {}
     if results.get("commit") != commit:
         results = {"commit": commit, "rows": {}, "missing": {}}
-        shutil.rmtree(clone, ignore_errors=True)
-        output("git", "clone", "--quiet", ROOT, clone)
+    shutil.rmtree(clone, ignore_errors=True)
+    output("git", "clone", "--quiet", ROOT, clone)
+    rows, missing = results["rows"], results["missing"]
     for version in pythons:
         for is_oldest in (True, False):
             name = f"Python {version}, {'oldest' if is_oldest else 'newest'} JAX"
-            if name in results["rows"]:
+            if name in rows and all_passed(rows[name]):
                 continue
-            results["missing"].pop(name, None)
-            probe = [f"python{version}", "-V"]
+            python = f"python{version}"
             if version == TOO_NEW and is_oldest:
-                results["missing"][name] = f"there is no JAX {OLDEST} for it"
-            elif shutil.which(probe[0]) is None or subprocess.run(probe).returncode:
-                results["missing"][name] = "not installed where this was measured"
+                missing[name] = f"JAX {OLDEST} was not built for it"
+            # Some are there by name only.
+            elif shutil.which(python) is None or subprocess.call([python, "-V"]):
+                missing[name] = "not installed where this was measured"
             else:
                 print(f"{name}: running", flush=True)
-                results["rows"][name] = run(clone, version, is_oldest)
-            print(f"{name}: {results['rows'].get(name) or results['missing'][name]}")
+                rows[name] = run(clone, version, is_oldest)
+                missing.pop(name, None)
+            print(f"{name}: {rows.get(name) or missing[name]}", flush=True)
             path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    rows = results["rows"].values()
-    sys.exit(not rows or any("failed" in x["result"] for x in rows))
+    sys.exit(not rows or not all(map(all_passed, rows.values())))
 
 
 if __name__ == "__main__":

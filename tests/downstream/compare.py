@@ -5,7 +5,7 @@ Also shows what becomes of the arrays of each library's model in `reinitialise`.
 
 import importlib.metadata
 import json
-import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,11 +32,12 @@ def main():
     ours, theirs = run(), run(pinned(pin))
     assert ours["equinox"] == pin.fork_version and theirs["equinox"] == pin.version
     version = importlib.metadata.version
-    about = {"jax": version("jax"), "python": platform.python_version()}
     recorded = json.loads(RECORDED.read_text("utf-8"))
     # Those that are not for this Python stay as they were recorded by another.
     is_current = recorded["equinox"] == ours["equinox"]
-    results = recorded["libraries"] if is_current else {}
+    used = re.findall(r"def use_(\w+)", (HERE / "use.py").read_text("utf-8"))
+    old = recorded["libraries"] if is_current else {}
+    results = {name: row for name, row in old.items() if name in used}
     kinds = ["arrays", "drawn", "left", "refused"]
     cells = lambda row: " ".join(f"{x:>7}" for x in row)
     print(f"\n{'library':14} {'version':8} {cells(['figures', 'equal', *kinds])}")
@@ -44,8 +45,7 @@ def main():
         figures = mine["figures"]
         equal = figures == theirs["libraries"][name]["figures"]
         row = {"version": version(name), "figures": len(figures), "equal": equal}
-        row |= about
-        row |= mine["reinitialise"]
+        row |= {"jax": version("jax"), **mine["reinitialise"]}
         results[name] = row
         counts = [len(figures), "yes" if equal else "NO", *map(row.get, kinds)]
         print(f"{name:14} {row['version']:8} {cells(counts)}")
@@ -55,7 +55,7 @@ def main():
     record = {"equinox": ours["equinox"], "libraries": results}
     path.write_text(json.dumps(record, indent=1), "utf-8")
     print(f"\nwrote {path.relative_to(ROOT)}")
-    sys.exit(not all(row["equal"] for row in results.values()))
+    sys.exit(not all(results[name]["equal"] for name in ours["libraries"]))
 
 
 if __name__ == "__main__":

@@ -305,6 +305,10 @@ def check_reinitialise(model):
     biases = {path: x for path, x in drawn.items() if held[path][1] == "bias"}
     assert draw(others) == draw(others) == (drawn, "")
     assert draw(others, weight_init=None) == (biases, "")
+    half = eqx.nn.init.constant(0.5)
+    for path, x in draw(others, weight_init=half)[0].items():
+        if held[path][1] == "weight":
+            assert x == bits(jnp.full_like(arrays[path], 0.5))
     _, message = draw()
     assert any(f"`{kind}`" in message for kind in messages) == bool(messages)
     left = arrays.keys() - drawn.keys() - refused

@@ -8,7 +8,7 @@ from fork.upstream import pinned, read_pin
 
 @pytest.fixture(scope="session")
 def build_env(tmp_path_factory):
-    """In which nothing is fetched any more: the build environment is this one."""
+    """An environment that builds offline, with what is installed here."""
     tools = tmp_path_factory.mktemp("tools")
     install = [sys.executable, "-m", "pip", "install", "-q", "--target", tools]
     subprocess.run([*install, "hatchling==1.33.0"], check=True)

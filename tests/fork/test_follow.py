@@ -2,17 +2,20 @@
 
 import shutil
 
-from fork.follow import follow, repinned, report
+from fork.follow import follow, repin, report
+from fork.release import notes
 from fork.upstream import Pin, pinned, read_pin, ROOT
 
 
 def test_new_pin(tmp_path):
-    text = (ROOT / "pyproject.toml").read_text("utf-8")
-    new = repinned(text, "1.2.3", "a" * 64, "b" * 64)
-    (tmp_path / "pyproject.toml").write_text(new, "utf-8")
+    (tmp_path / ".github").mkdir()
+    for name in ("pyproject.toml", "CHANGELOG.md", ".github/build.in"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    repin(tmp_path, "1.2.3", "a" * 64, "b" * 64)
     assert read_pin(tmp_path) == Pin("1.2.3", "a" * 64, "b" * 64, 1)
-    changed = [x for x, y in zip(text.splitlines(), new.splitlines()) if x != y]
-    assert len(changed) == 4
+    assert "\nequinox===1.2.3\n" in (tmp_path / ".github/build.in").read_text("utf-8")
+    text = (tmp_path / "CHANGELOG.md").read_text("utf-8")
+    assert notes(text, "1.2.3+init.1") == "- Follows Equinox 1.2.3.\n"
 
 
 def test_what_to_look_at(tmp_path):
@@ -40,7 +43,8 @@ def test_what_to_look_at(tmp_path):
     ]
 
 
-def test_stops_at_an_edit_that_does_not_apply(tmp_path, capsys):
+def test_stops_at_an_edit_that_does_not_apply(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fork.follow.git", lambda *args: "")  # Nothing is changed.
     assert not follow("0.13.4", tmp_path / "scratch")
     assert "equinox 0.13.4: equinox/nn/_mlp.py: " in capsys.readouterr().out
     assert not (tmp_path / "scratch").exists()
