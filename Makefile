@@ -24,7 +24,7 @@ help:
 	@echo "make demo       install the fork into .venv, and train on handwritten digits"
 	@echo "make inside     look inside three networks, before and after a better initialisation"
 	@echo "make test       install the fork, and run all tests"
-	@echo "make test-fast  only those that take less than two minutes in all"
+	@echo "make test-fast  only those that take about a minute in all"
 	@echo "make lint       check this repository and the fork by ruff, pyright and others"
 	@echo "make docs       build the site into build/site"
 	@echo "make docs-serve build the site, and serve it while it is being written"
@@ -57,7 +57,7 @@ test: $(VENV)/fork $(VENV)/test
 	$(PYTEST)
 
 test-fast: $(VENV)/fork $(VENV)/test
-	$(PYTEST) tests/test_*.py tests/fork/test_codemod.py tests/fork/test_docs.py
+	$(PYTEST) -k "not test_examples" tests/test_*.py tests/fork/test_codemod.py tests/fork/test_docs.py
 
 lint: $(VENV)/fork $(VENV)/test $(VENV)/lint
 	rm -rf build/lint
