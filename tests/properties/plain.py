@@ -24,8 +24,8 @@ jax.config.update("jax_disable_most_optimizations", True)  # To compile faster.
 
 init = eqx.nn.init
 both = dict(weight_init=init.he_normal(), bias_init=init.zeros)
-# XLA once gathered the biases of recurrent cells, which are small.
-is_new = hasattr(jax.sharding, "AxisType")
+# Before, XLA gathers the biases of recurrent cells, which are small.
+is_new = jax.__version_info__ >= (0, 7)
 bias_init = init.normal() if is_new else init.zeros
 normals = dict(weight_init=init.normal(), bias_init=bias_init)
 
