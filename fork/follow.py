@@ -124,10 +124,9 @@ def follow(version: str, scratch: Path, checkout: Path | None = None) -> bool:
     print(f"\nto look at, from {pin.version} to {version}, in {diff}:")
     for line in report(old, new) or ["nothing that concerns layers"]:
         print(f"- {line}")
-    print(f"\nwhere {pin.version} is named:")
-    names = git(ROOT, "grep", "--line-number", "--fixed-strings", pin.version)
-    for line in names.splitlines():
-        print(f"- {':'.join(line.split(':')[:2])}")
+    print(f"\nhow many lines name {pin.version}:")
+    for line in git(ROOT, "grep", "--count", "-F", pin.version).splitlines():
+        print(f"- {line}")
 
     project, patch = scratch / "project", scratch / "pin.patch"
     git(ROOT, "clone", "--quiet", str(ROOT), str(project))

@@ -130,8 +130,8 @@ def draw(
         )
     if not np.can_cast(out.dtype, init_dtype, "same_kind"):
         raise TypeError(f"`{name}` must return {jnp.dtype(dtype)}. Got {out.dtype}.")
-    # A NumPy array is copied, as it may be written to later on.
-    return jnp.array(out, dtype, copy=not isinstance(out, jax.Array))
+    # A NumPy array may be written to later on, and old versions of JAX copy it late.
+    return jnp.asarray(out if isinstance(out, jax.Array) else np.array(out), dtype)
 
 
 class blocks(Module):

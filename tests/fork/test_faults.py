@@ -50,12 +50,12 @@ def test_other_version_in_build_environment(start, build_env, tmp_path):
     other = tmp_path / "site"
     shutil.copytree(pinned(PIN), other)
     info = f"equinox-{PIN.version}.dist-info"
-    (other / info).rename(other / "equinox-0.13.7.dist-info")
-    metadata = other / "equinox-0.13.7.dist-info" / "METADATA"
+    (other / info).rename(other / "equinox-0.13.6.dist-info")
+    metadata = other / "equinox-0.13.6.dist-info" / "METADATA"
     text = metadata.read_text("utf-8").replace(
-        f"Version: {PIN.version}", "Version: 0.13.7"
+        f"Version: {PIN.version}", "Version: 0.13.6"
     )
     metadata.write_text(text, "utf-8")
     path = os.pathsep.join([str(other), build_env["PYTHONPATH"]])
     out, _ = start(tmp_path / "out", PYTHONPATH=path).communicate()
-    assert "has equinox 0.13.7" in out and f"install equinox==={PIN.version}" in out
+    assert "has equinox 0.13.6" in out and f"install equinox==={PIN.version}" in out

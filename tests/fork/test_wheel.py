@@ -186,7 +186,7 @@ def test_other_upstream_is_refused(build_env, tmp_path):
     )
 
     pyproject.write_text(
-        text.replace(f"equinox==={PIN.version}", "equinox===0.13.7"), "utf-8"
+        text.replace(f"equinox==={PIN.version}", "equinox===0.13.6"), "utf-8"
     )
     done = subprocess.run([*BUILD, *build], capture_output=True, text=True)
     assert done.returncode != 0
