@@ -357,9 +357,8 @@ def _add_import(module: cst.Module, statement: str) -> cst.Module:
         raise CodemodError(f"module: `{statement}`: it is there already")
     if not any(is_import):
         raise CodemodError(f"module: `{statement}`: found no other import")
-    body = list(module.body)
-    body.insert(is_import.index(True), cst.parse_statement(statement))
-    return module.with_changes(body=body)
+    first = module.body[is_import.index(True)]
+    return _with(module, first, cst.parse_statement(statement), first)
 
 
 def _only_definition(block: Any, kind: type, name: str) -> Any:

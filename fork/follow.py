@@ -1,28 +1,27 @@
 """Follows a release of upstream: does what a machine can, and says what is left."""
 
 import datetime
-import difflib
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from fork.check import check, table
 from fork.series import git
 from fork.suite import compare_suites
-from fork.tree import changed_files
+from fork.tree import changed_files, file_diff
 from fork.upstream import (
     digest,
     download,
     fetch,
-    metadata,
     package_files,
     pinned,
     read_pin,
-    REQUIREMENTS,
+    requirements,
     ROOT,
     UpstreamError,
 )
@@ -67,36 +66,28 @@ def run_make(project: Path, target: str, log: Path) -> bool:
     return passed
 
 
-def changes(old: Path, new: Path, paths: list[str]) -> str:
-    """The diff of these files between two packages."""
-    read = lambda site, path: (
-        (site / path).read_text("utf-8").splitlines(keepends=True)
-        if (site / path).is_file()
-        else []
-    )
-    return "".join(
-        line
+def changes(old: Path, new: Path) -> dict[str, str]:
+    """The diff of each file that changed between two packages."""
+    read = lambda file: file.read_text("utf-8") if file.is_file() else None
+    paths = sorted({*package_files(old), *package_files(new)})
+    diffs = {
+        path.as_posix(): file_diff(path.as_posix(), read(old / path), read(new / path))
         for path in paths
-        for line in difflib.unified_diff(read(old, path), read(new, path), path, path)
-    )
-
-
-def report(old: Path, new: Path) -> list[str]:
-    """What a person has to look at, of what changed between two packages."""
-    before, after = ({*map(Path.as_posix, package_files(x))} for x in (old, new))
-    lines = []
-    for path in sorted(before | after):
-        if path.startswith("equinox/nn/") and changes(old, new, [path]):
-            kind = "gone" if path not in after else "changed"
-            kind = "new" if path not in before else kind
-            lines.append(f"{path}: {kind}{' (edited)' * (path in changed_files())}")
-    requires = lambda site: {
-        f"{name}: {value}"
-        for name in REQUIREMENTS
-        for value in metadata(site).metadata.get_all(name, [])
     }
-    lines += [f"no longer {x}" for x in sorted(requires(old) - requires(new))]
-    return lines + [f"now {x}" for x in sorted(requires(new) - requires(old))]
+    return {path: text for path, text in diffs.items() if text}
+
+
+def report(old: Path, new: Path, changed: Iterable[str]) -> list[str]:
+    """What a person has to look at, of what changed between two packages."""
+    lines = []
+    for path in changed:
+        if path.startswith("equinox/nn/"):
+            kind = "changed" if (new / path).exists() else "gone"
+            kind = kind if (old / path).exists() else "new"
+            lines.append(f"{path}: {kind}{' (edited)' * (path in changed_files())}")
+    before, after = requirements(old), requirements(new)
+    lines += [f"no longer {x}" for x in before if x not in after]
+    return lines + [f"now {x}" for x in after if x not in before]
 
 
 def follow(version: str, scratch: Path, checkout: Path | None = None) -> bool:
@@ -118,11 +109,10 @@ def follow(version: str, scratch: Path, checkout: Path | None = None) -> bool:
     with tempfile.TemporaryDirectory(dir=scratch) as tmp:
         _, wheel = fetch(version, Path(tmp))
 
-    diff = scratch / "upstream.diff"
-    paths = sorted({p.as_posix() for x in (old, new) for p in package_files(x)})
-    diff.write_text(changes(old, new, paths), "utf-8")
+    diff, changed = scratch / "upstream.diff", changes(old, new)
+    diff.write_text("".join(changed.values()), "utf-8")
     print(f"\nto look at, from {pin.version} to {version}, in {diff}:")
-    for line in report(old, new) or ["nothing that concerns layers"]:
+    for line in report(old, new, changed) or ["nothing that concerns layers"]:
         print(f"- {line}")
     print(f"\nhow many lines name {pin.version}:")
     for line in git(ROOT, "grep", "--count", "-F", pin.version).splitlines():

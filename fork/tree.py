@@ -154,17 +154,23 @@ def write_tree(site: Path, version: str, dest: Path, *, link: bool = False) -> N
             (dest / path).write_text(text, encoding="utf-8")
 
 
+def file_diff(path: str, old: str | None, new: str | None) -> str:
+    """The unified diff of a file, which may be new or gone; empty if it is the same."""
+    lines = difflib.unified_diff(
+        (old or "").splitlines(keepends=True),
+        (new or "").splitlines(keepends=True),
+        "/dev/null" if old is None else f"a/{path}",
+        "/dev/null" if new is None else f"b/{path}",
+    )
+    mode = "new file mode 100644\n" if old is None else ""
+    mode = "deleted file mode 100644\n" if new is None else mode
+    return "" if old == new else f"diff --git a/{path} b/{path}\n{mode}{''.join(lines)}"
+
+
 def diff(site: Path, version: str) -> str:
     """The unified diff from the package in `site` to the fork, new files included."""
-    out = []
-    for path, new in sorted(package_texts(site, version).items()):
-        old = None if path in new_files() else (site / path).read_text("utf-8")
-        lines = difflib.unified_diff(
-            (old or "").splitlines(keepends=True),
-            new.splitlines(keepends=True),
-            "/dev/null" if old is None else f"a/{path}",
-            f"b/{path}",
-        )
-        new_file = ["new file mode 100644\n"] if old is None else []
-        out += [f"diff --git a/{path} b/{path}\n", *new_file, *lines]
-    return "".join(out)
+    old = lambda path: (
+        None if path in new_files() else (site / path).read_text("utf-8")
+    )
+    texts = sorted(package_texts(site, version).items())
+    return "".join(file_diff(path, old(path), new) for path, new in texts)

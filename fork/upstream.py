@@ -21,7 +21,6 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "upstream"
-REQUIREMENTS = ("Requires-Dist", "Requires-Python")
 
 
 class UpstreamError(Exception):
@@ -67,6 +66,16 @@ def metadata(site: Path) -> importlib.metadata.Distribution:
     return next(iter(found))
 
 
+def requirements(site: Path) -> list[str]:
+    """What the package in a directory requires, as lines of its metadata."""
+    headers = metadata(site).metadata
+    return [
+        f"{name}: {value}"
+        for name in ("Requires-Dist", "Requires-Python")
+        for value in sorted(headers.get_all(name, []))
+    ]
+
+
 def sums(root: Path, paths: Iterable[Path]) -> str:
     """A line for each file, with its SHA-256."""
     digest = lambda path: hashlib.sha256((root / path).read_bytes()).hexdigest()
@@ -76,13 +85,8 @@ def sums(root: Path, paths: Iterable[Path]) -> str:
 def digest(site: Path) -> str:
     """A SHA-256 over the names and contents of the package's files, and over what it
     requires."""
-    headers = metadata(site).metadata
-    requires = [
-        f"{name}: {value}\n"
-        for name in REQUIREMENTS
-        for value in sorted(headers.get_all(name, []))
-    ]
-    text = "".join(requires) + sums(site, package_files(site))
+    requires = "".join(f"{line}\n" for line in requirements(site))
+    text = requires + sums(site, package_files(site))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 
-from fork.follow import follow, repin, report
+from fork.follow import changes, follow, repin, report
 from fork.release import notes
 from fork.upstream import Pin, pinned, read_pin, ROOT
 
@@ -20,7 +20,7 @@ def test_new_pin(tmp_path):
 
 def test_what_to_look_at(tmp_path):
     old, new = pinned(read_pin()), tmp_path / "new"
-    assert report(old, old) == []
+    assert report(old, old, changes(old, old)) == []
     shutil.copytree(old, new)
     nn = new / "equinox" / "nn"
     (nn / "_new.py").write_text("x = 1\n", "utf-8")
@@ -33,7 +33,7 @@ def test_what_to_look_at(tmp_path):
     text = metadata.read_text("utf-8")
     lines = [x for x in text.splitlines() if x.startswith("Requires-Dist: wadler")]
     metadata.write_text(text.replace(lines[0], "Requires-Dist: other"), "utf-8")
-    assert report(old, new) == [
+    assert report(old, new, changes(old, new)) == [
         "equinox/nn/_dropout.py: changed",
         "equinox/nn/_linear.py: changed (edited)",
         "equinox/nn/_new.py: new",
